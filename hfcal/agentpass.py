@@ -1,0 +1,351 @@
+"""One agent's part of a tick: deliver, ask, decide, wake, deliver; reads top to bottom.
+
+`begin` and `after_wake` run on workers and may block; the functions given to the group commit run
+on the thread that owns the state, inside a transaction or after it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hfcal import slots
+from hfcal.bridge import Bridge
+from hfcal.clock import Moment, now
+from hfcal.delivery import Courier
+from hfcal.errors import BridgeError, Fault
+from hfcal.model import Heartbeat, Slot, SlotType
+from hfcal.news import News, note_fault, note_well
+from hfcal.report import AgentReport
+from hfcal.scheduler import Action, Decision, Warn, decide
+from hfcal.state.locks import LockFile
+from hfcal.state.records import Active, AgentState, State, Wake
+from hfcal.wake.adapter import WakeError
+from hfcal.wake.message import new_wake
+
+if TYPE_CHECKING:
+    from hfcal.tick import Tick
+
+TAKEN = "another hfcal is at it"
+_log = logging.getLogger(__name__)
+
+
+class AgentPass:
+    """What one tick does about one agent.
+
+    Args:
+        tick: The tick it is part of.
+        agent_id: The agent.
+        asks: Whether it heartbeats, or only delivers.
+        tried: Numbers of the updates that were tried already in this tick.
+    """
+
+    def __init__(self, tick: Tick, agent_id: str, *, asks: bool, tried: Iterable[int] = ()) -> None:
+        self.agent_id = agent_id
+        self.report = AgentReport(agent_id)
+        self.news: list[News] = []
+        self.courier: Courier | None = None
+        self._tick = tick
+        self.asks = asks
+        self._tried = set(tried)
+        self._lock: LockFile | None = None
+        self._heartbeat = Heartbeat()
+        self._asked: Moment | None = None
+        self._wake: Wake | None = None
+        self._has_place = False
+        self._wants_place = False
+
+    @property
+    def tried(self) -> set[int]:
+        """Numbers of the updates that were tried in this tick."""
+        return self._tried if self.courier is None else self.courier.tried
+
+    def begin(self, bridge: Bridge) -> None:
+        """Deliver what waits, ask the backend, and hand in what it said."""
+        if self._tick.stopping:
+            self.report.reason = "stopped before its turn"
+            self._tick.commit.call(self.close)
+            return
+        self._lock = self._tick.locks.try_take(self.agent_id)
+        if self._lock is None:
+            self.report.reason = TAKEN
+            self._tick.commit.call(self.close)
+            return
+        if self._tick.has_work(self.agent_id):
+            self._deliver(bridge)
+        if not self.asks:
+            self._end_pass()
+            return
+        self.report.asked = True
+        self._asked = now()
+        fault = self._tick.breaker.fault
+        heartbeat = None
+        if fault is None:
+            try:
+                heartbeat = bridge.heartbeat(self.agent_id)
+            except BridgeError as error:
+                fault = error.fault
+            self._tick.breaker.note(fault)
+        if heartbeat is None:
+            assert fault is not None
+            self._tick.commit.later(partial(self._note_failure, fault=fault), self._proceed)
+        else:
+            self._heartbeat = heartbeat
+            self._tick.commit.later(self._reconcile, self._proceed)
+
+    def fail(self, error: Exception) -> None:
+        """A bug ended the pass; the other agents go on."""
+        _log.error("internal error for agent %s", self.agent_id, exc_info=error)
+        message = f"a bug in hfcal: {type(error).__name__}: {error}"
+        self.report.action = Action.ERROR
+        self.report.error = Fault("internal", message)
+        self._tick.commit.call(self.close)
+
+    def try_again(self) -> None:
+        """A place to wake has come free: take it and the lock, and decide anew (owner thread)."""
+        self._take_place()
+        self._wants_place = False
+        self._lock = self._tick.locks.try_take(self.agent_id)
+        if self._lock is None:
+            self.report.action, self.report.reason = Action.SKIPPED, TAKEN
+            self.close()
+            return
+        self._tick.commit.later(self._decide_again, self._proceed)
+
+    def close(self) -> None:
+        """Let go of the agent (owner thread)."""
+        self.let_go()
+        self._tick.ended(self)
+        self._leave_place()
+
+    def let_go(self) -> None:
+        """Release the agent's lock."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # Inside a transaction. A change may only set what it works out anew each time.
+
+    def _note_failure(self, state: State, fault: Fault) -> None:
+        moment = now()
+        agent = state.agent(self.agent_id)
+        agent.heartbeat = moment.wall
+        agent.error, agent.error_kind = fault.message, fault.kind
+        self.report.action, self.report.error = Action.ERROR, fault
+        self._tell(
+            note_fault(
+                agent.troubles,
+                self.agent_id,
+                "heartbeat",
+                fault.kind,
+                fault.message,
+                moment.wall,
+            )
+        )
+
+    def _reconcile(self, state: State) -> None:
+        moment = now()
+        agent = state.agent(self.agent_id)
+        agent.heartbeat = agent.good_heartbeat = moment.wall
+        agent.error = agent.error_kind = ""
+        self._tell(note_well(agent.troubles, self.agent_id, "heartbeat", moment.wall))
+        self._note_problems(agent, moment)
+        slots.note_listed(state, self.agent_id, self._heartbeat.slots, moment)
+        self._carry_out(state, self._decide(agent, moment), moment)
+        slots.forget_old(agent, moment)
+
+    def _decide_again(self, state: State) -> None:
+        """After waiting for a place without the lock: only to wake, if that is still right."""
+        moment = now()
+        agent = state.agent(self.agent_id)
+        if agent.active is not None:
+            self._show(Decision(Action.BUSY), agent)
+            return
+        self._carry_out(state, self._decide(agent, moment), moment)
+
+    def _decide(self, agent: AgentState, moment: Moment) -> Decision:
+        assert self._asked is not None
+        return decide(agent, self._heartbeat, self._asked, moment, self._tick.policy())
+
+    def _carry_out(self, state: State, decision: Decision, moment: Moment) -> None:
+        agent = state.agent(self.agent_id)
+        agent.next = decision.next
+        self._wants_place = decision.action is Action.DISPATCHED
+        if self._wants_place:
+            assert decision.slot is not None
+            if not self._take_place():
+                self._show(Decision(Action.SKIPPED, decision.slot, "no place to wake"), agent)
+                return
+            self._wake = self._remember(agent, decision.slot, moment)
+        elif decision.action is Action.ADOPTED and decision.slot is not None:
+            slots.adopt(state, self.agent_id, decision.slot, moment)
+        elif decision.lost:
+            slots.give_up_uncertain(state, self.agent_id, moment)
+            self.news.append(News(self.agent_id, slots.UNCERTAIN))
+        elif decision.action is Action.RESOLVED and decision.slot is not None:
+            assert decision.slot.status is not None
+            slots.resolve(state, self.agent_id, decision.slot.status, moment)
+        elif decision.again:
+            slots.mark_again(state, self.agent_id, moment)
+        elif decision.woken and decision.slot is not None and decision.slot.status is not None:
+            assert agent.active is not None
+            slots.note_taken_for_woken(agent.active, decision.slot.status)
+        self._show(decision, agent)
+
+    def _remember(self, agent: AgentState, slot: Slot, moment: Moment) -> Wake:
+        active = agent.active
+        if active is not None and active.wake is not None:
+            active.start = moment
+            return active.wake
+        failed = slots.failed_wake(agent, slot.ref)
+        wake = failed.wake if failed else new_wake(self.agent_id, slot, self._tick.commands)
+        slots.remember(agent, slot, wake, moment)
+        return wake
+
+    def _note_wake(self, state: State, reason: str | None) -> None:
+        """The wake was made, or failed."""
+        assert self._wake is not None
+        moment = now()
+        agent = state.agent(self.agent_id)
+        if reason is not None and slots.note_wake_failed(
+            state, self.agent_id, self._wake.key, reason, moment
+        ):
+            fault = Fault("wake_failed", f"slot {self._wake.slot}: wake failed: {reason}")
+            self.report.action, self.report.error = Action.WAKE_FAILED, fault
+            self._tell(
+                note_fault(
+                    agent.troubles, self.agent_id, "wake", fault.kind, fault.message, moment.wall
+                )
+            )
+            return
+        if slots.note_woken(state, self.agent_id, self._wake.key, moment):
+            assert agent.active is not None
+            agent.status_owed = _status_for(agent.active)
+        self._tell(note_well(agent.troubles, self.agent_id, "wake", moment.wall))
+
+    def _note_deliveries(self, state: State) -> None:
+        assert self.courier is not None
+        agent = state.agent(self.agent_id)
+        wall = now().wall
+        waiting = [d for d in self.courier.deliveries if not d.delivered and not d.refused]
+        for delivery in self.courier.deliveries:
+            if delivery.refused and delivery.fault is not None:
+                what = f"slot {delivery.slot}: {delivery.status} was refused for good"
+                self._tell(News(self.agent_id, f"{what}: {delivery.fault.message}"))
+        if waiting and waiting[0].fault is not None:
+            fault = waiting[0].fault
+            message = f"slot {waiting[0].slot}: {waiting[0].status} waits: {fault.message}"
+            self._tell(
+                note_fault(agent.troubles, self.agent_id, "delivery", fault.kind, message, wall)
+            )
+        elif not agent.queue:
+            self._tell(note_well(agent.troubles, self.agent_id, "delivery", wall))
+
+    def _note_problems(self, agent: AgentState, moment: Moment) -> None:
+        """What was odd in the answer: told when it begins, then remembered silently."""
+        self.report.warnings = [Warn(p.slot, p.message) for p in self._heartbeat.problems]
+        known = {about for about in agent.troubles if about.startswith("listing: ")}
+        for problem in self._heartbeat.problems[:20]:
+            text = f"slot {problem.slot}: {problem.message}" if problem.slot else problem.message
+            about = f"listing: {text}"
+            if about not in agent.troubles:
+                self._tell(
+                    note_fault(agent.troubles, self.agent_id, about, "listing", text, moment.wall)
+                )
+            known.discard(about)
+        for about in known:
+            del agent.troubles[about]
+
+    # After a save, on the owner thread.
+
+    def _proceed(self, _: None) -> None:
+        if self._wake is not None and self._has_place:
+            wake = self._wake
+            self._tick.submit_wake(self, lambda _: self._wake_agent(wake))
+        elif self._wants_place:
+            self.let_go()
+            self._tick.wait_for_place(self)
+        elif self._tick.has_work(self.agent_id):
+            self._tick.submit(self, self._deliver_and_end)
+        else:
+            self.close()
+
+    # On workers.
+
+    def _wake_agent(self, wake: Wake) -> None:
+        reason: str | None = None
+        try:
+            self._tick.wakers.of(self.agent_id).wake(self.agent_id, wake, self._tick.hurry)
+        except WakeError as error:
+            reason = str(error)
+        self._tick.submit(self, lambda bridge: self._after_wake(bridge, reason))
+
+    def _after_wake(self, bridge: Bridge, reason: str | None) -> None:
+        self._deliver(bridge, reason, woken=True)
+        self._end_pass()
+
+    def _deliver_and_end(self, bridge: Bridge) -> None:
+        self._deliver(bridge)
+        self._end_pass()
+
+    def _deliver(self, bridge: Bridge, reason: str | None = None, *, woken: bool = False) -> None:
+        if self.courier is None:
+            self.courier = Courier(
+                self.agent_id,
+                lambda: bridge,
+                self._tick.commit.commit,
+                patient=True,
+                report_status=self._tick.settings.report_agent_status,
+                tried=self._tried,
+                away=self._tick.breaker.fault,
+            )
+        self.courier.connect = lambda: bridge
+
+        def note(state: State) -> None:
+            if woken:
+                self._note_wake(state, reason)
+                self._leave_place()
+
+        self.courier.deliver(note)
+
+    def _end_pass(self) -> None:
+        if self.courier is not None and self.courier.deliveries:
+            self._tick.commit.later(self._note_deliveries, lambda _: self.close())
+        else:
+            self._tick.commit.call(self.close)
+
+    def _take_place(self) -> bool:
+        self._has_place = self._has_place or self._tick.take_place()
+        return self._has_place
+
+    def _leave_place(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._tick.free_place()
+
+    def _show(self, decision: Decision, agent: AgentState) -> None:
+        report = self.report
+        report.action = decision.action
+        report.reason = decision.reason
+        report.due_at = decision.due_at
+        report.slots = len(self._heartbeat.slots)
+        status = self._heartbeat.agent_status
+        report.agent_status = status.value if status else None
+        report.slot = None
+        if decision.slot is not None:
+            report.slot = decision.slot.ident
+        if agent.active is not None:
+            report.slot = agent.active.ref.ident
+        report.warnings += [w for w in decision.warnings if w not in report.warnings]
+
+    def _tell(self, news: News | None) -> None:
+        if news is not None:
+            self.news.append(news)
+
+
+def _status_for(active: Active) -> str:
+    word = str(active.slot.get("slot_type") or "")
+    on_call = "".join(c for c in word if c.isalnum()).lower() == "oncall"
+    return SlotType.ON_CALL.value if on_call else "busy"

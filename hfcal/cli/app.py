@@ -1,0 +1,207 @@
+"""The command line as a whole: which commands there are, and what becomes of errors.
+
+A command's module is imported when it is called, not before: every import is paid at every start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from hfcal.cli import exits
+from hfcal.cli.shared import Shared, print_json, say, shared_options
+from hfcal.errors import HfcalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UsageError: Any = typer.BadParameter.__base__
+
+# In the order of help. The module is hfcal.cli.<name>, unless another one is named.
+COMMANDS = {
+    "tick": "",
+    "watch": "",
+    "complete": "lifecycle",
+    "abort": "lifecycle",
+    "pause": "lifecycle",
+    "resume": "lifecycle",
+    "hold": "holding",
+    "release": "holding",
+    "status": "",
+    "config": "",
+    "sim": "",
+    "demo": "",
+}
+
+
+class InterruptedByUserError(HfcalError):
+    """A signal ended the command before it was done."""
+
+    kind = "interrupted"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} before it was done")
+        self.number = number
+
+
+class Command(TyperCommand):
+    """A command that takes the shared options as well."""
+
+    def __init__(self, name: str | None, **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        self.params += shared_options()
+
+
+class Group(TyperGroup):
+    """The root: makes a command when it is asked for."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.params += shared_options()
+        # The names, for suggestions; the commands themselves come with get_command.
+        self.commands: Any = dict.fromkeys(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The command of this name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"hfcal.cli.{COMMANDS[cmd_name] or cmd_name}")
+        made: typer.Typer | Callable[..., int] = getattr(module, cmd_name)
+        if isinstance(made, typer.Typer):
+            group = typer.main.get_group(made)
+            group.name = cmd_name
+            return group
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(cmd_name, cls=Command)(made)
+        return typer.main.get_command(app)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001
+    if value:
+        from hfcal import __version__
+
+        print(f"hfcal {__version__}")
+        raise typer.Exit
+
+
+def root(
+    _version: bool = typer.Option(  # noqa: FBT001
+        False,  # noqa: FBT003
+        "--version",
+        help="Show the version and exit.",
+        callback=_version,
+        is_eager=True,
+    ),
+) -> None:
+    """Keep HarborForge agents' calendars on this host.
+
+    \b
+    cron or systemd runs `hfcal tick`; agents call `hfcal complete` when they are done.
+    Try it without a backend: hfcal demo
+    """
+
+
+def make_app() -> TyperGroup:
+    """The root command."""
+    app = typer.Typer(
+        name="hfcal", cls=Group, add_completion=False, rich_markup_mode=None, callback=root
+    )
+    return typer.main.get_group(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `hfcal`; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_streams()
+    if sys.platform == "win32":
+        say("runs on Linux and macOS, not on Windows")
+        return exits.FAILED
+    shared = Shared(json="--json" in words, verbose=sum(w in {"-v", "-vv"} for w in words))
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, _interrupt)
+        code = make_app().main(words or ["--help"], prog_name="hfcal", standalone_mode=False)
+        _flush()
+    except _UsageError as error:
+        return _usage(error, shared)
+    except HfcalError as error:
+        return _failure(error, shared)
+    except BrokenPipeError:
+        _drop_stdout()
+        return exits.FAILED
+    except Exception as error:  # the last resort: a bug is told in one line
+        return _bug(error, shared)
+    return code if isinstance(code, int) else exits.OK
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise InterruptedByUserError(number)
+
+
+def _usage(error: Any, shared: Shared) -> int:
+    message = error.format_message()
+    if shared.json:
+        from hfcal.views.documents import error_document
+
+        print_json(error_document("usage", message))
+    path = error.ctx.command_path if error.ctx is not None else "hfcal"
+    say(f"{message}\nTry '{path} --help'.")
+    return exits.USAGE
+
+
+def _failure(error: HfcalError, shared: Shared) -> int:
+    _report(error.kind, error.message, shared)
+    if isinstance(error, InterruptedByUserError):
+        return 128 + error.number
+    return exits.BY_KIND.get(error.kind, exits.FAILED)
+
+
+def _bug(error: Exception, shared: Shared) -> int:
+    if shared.verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    message = f"a bug in hfcal, please report it: {type(error).__name__}: {error}"
+    _report("internal", message, shared)
+    return exits.INTERNAL
+
+
+def _report(kind: str, message: str, shared: Shared) -> None:
+    from hfcal.text import one_line
+
+    message = one_line(message, 2000)
+    if shared.json:
+        from hfcal.views.documents import error_document
+
+        print_json(error_document(kind, message))
+    say(message)
+    with contextlib.suppress(BrokenPipeError):
+        _flush()
+
+
+def _prepare_streams() -> None:
+    """Neither a closed stream nor an odd locale may lose a report."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        else:
+            stream.reconfigure(errors="replace")
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+
+
+def _drop_stdout() -> None:
+    """Nobody reads any more; Python's own last flush mustn't complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

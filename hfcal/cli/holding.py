@@ -1,0 +1,82 @@
+"""`hfcal hold` and `hfcal release`."""
+
+from __future__ import annotations
+
+import typer
+
+from hfcal.cli.shared import Shared, duration_option, print_json, shared_of
+from hfcal.errors import UsageError
+
+_ALL = typer.Option(False, "--all", help="All agents that hfcal knows.")  # noqa: FBT003
+
+
+def hold(
+    context: typer.Context,
+    every: bool = _ALL,  # noqa: FBT001
+    for_: str | None = typer.Option(
+        None, "--for", metavar="DURATION", help="For how long; without it until released."
+    ),
+    reason: str = typer.Option("", metavar="TEXT", help="Why, for who looks at status."),
+) -> int:
+    """Dispatch nothing to an agent; heartbeats and deliveries go on.
+
+    \b
+    Example:
+      hfcal hold --agent developer --for 2h --reason "host is being patched"
+    """
+    from hfcal.clock import now, rfc3339
+    from hfcal.state.records import Hold
+    from hfcal.text import one_line
+
+    seconds = None if for_ is None else duration_option("--for", for_)
+    until = None if seconds is None else now().wall + seconds
+    shared = shared_of(context)
+    settings = shared.settings(lenient=True)
+    with shared.state_file(settings).transaction() as state:
+        names = _named(shared, every, [*settings.agents, *state.agents])
+        for agent_id in names:
+            state.agent(agent_id).hold = Hold(until, one_line(reason, 300))
+    if shared.json:
+        shown = None if until is None else rfc3339(until)
+        print_json({"held": [{"agent_id": a, "until": shown, "reason": reason} for a in names]})
+    elif not shared.quiet:
+        how_long = "until released" if until is None else f"until {rfc3339(until)}"
+        print(f"held {how_long}: {', '.join(names)}")
+    return 0
+
+
+def release(context: typer.Context, every: bool = _ALL) -> int:  # noqa: FBT001
+    """Dispatch to a held agent again, from the next tick on.
+
+    \b
+    Example:
+      hfcal release --agent developer
+    """
+    shared = shared_of(context)
+    settings = shared.settings(lenient=True)
+    with shared.state_file(settings).transaction() as state:
+        names = _named(shared, every, [*settings.agents, *state.agents])
+        held = [a for a in names if a in state.agents and state.agents[a].hold is not None]
+        for agent_id in held:
+            state.agents[agent_id].hold = None
+    if shared.json:
+        print_json({"released": held})
+    elif not shared.quiet:
+        print(f"released: {', '.join(held)}" if held else "nobody was held")
+    return 0
+
+
+def _named(shared: Shared, every: bool, known: list[str]) -> list[str]:  # noqa: FBT001
+    if every == bool(shared.agents):
+        raise UsageError("say which agents, with --agent ID or --all")
+    if every:
+        return list(dict.fromkeys(known))
+    from hfcal.model import valid_agent_id
+
+    for agent_id in shared.agents:
+        if not valid_agent_id(agent_id):
+            raise UsageError(
+                f"--agent = {agent_id!r:.140} is no agent id; "
+                "allowed: 1 to 128 printable ASCII characters without space"
+            )
+    return list(dict.fromkeys(shared.agents))

@@ -1,0 +1,167 @@
+"""The options that work before and after every subcommand, and what commands make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperOption
+
+from hfcal.errors import UsageError
+
+if TYPE_CHECKING:
+    from hfcal.settings import Options, Settings
+    from hfcal.state.file import StateFile
+
+
+@dataclass
+class Shared:
+    """What the shared options said.
+
+    Attributes:
+        lock_timeout: Seconds to wait for the state's lock.
+        verbose: How often `-v` was given.
+        interval: `watch --interval`, which only that command sets.
+    """
+
+    config: str | None = None
+    state: str | None = None
+    backend_url: str | None = None
+    claw: str | None = None
+    agents: list[str] = field(default_factory=list)
+    concurrency: str | None = None
+    lock_timeout: float = 30.0
+    log_format: str | None = None
+    json: bool = False
+    verbose: int = 0
+    quiet: bool = False
+    interval: str | None = None
+
+    def options(self) -> Options:
+        """The part that settings depend on."""
+        from hfcal.settings import Options
+
+        return Options(
+            config=Path(self.config) if self.config else None,
+            state=Path(self.state) if self.state else None,
+            backend_url=self.backend_url,
+            claw=self.claw,
+            agents=tuple(self.agents),
+            concurrency=self.concurrency,
+            interval=self.interval,
+            log_format=self.log_format,
+        )
+
+    def settings(self, *, lenient: bool = False) -> Settings:
+        """All settings; see `hfcal.settings.load`."""
+        from hfcal.settings import load
+
+        return load(self.options(), os.environ, lenient=lenient)
+
+    def state_file(self, settings: Settings) -> StateFile:
+        """The state file of these settings; lost state is said on stderr."""
+        from hfcal.state.file import StateFile
+
+        return StateFile(settings.state_file, lock_timeout=self.lock_timeout, on_lost=say)
+
+    def one_agent(self) -> str | None:
+        """The one agent that a command is for, by option or environment; None if none is named.
+
+        Raises:
+            UsageError: Several are named, or the name can't be an agent's.
+        """
+        if len(self.agents) > 1:
+            raise UsageError(f"one --agent, not {len(self.agents)}")
+        from hfcal.model import valid_agent_id
+
+        named = [("--agent", self.agents[0])] if self.agents else []
+        named += [(name, os.environ.get(name, "")) for name in ("HFCAL_AGENT_ID", "AGENT_ID")]
+        for where, value in named:
+            if value or where == "--agent":
+                if not valid_agent_id(value):
+                    raise UsageError(
+                        f"{where} = {value!r:.140} is no agent id; "
+                        "allowed: 1 to 128 printable ASCII characters without space"
+                    )
+                return value
+        return None
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on stdout."""
+    print(json.dumps(document))
+
+
+def say(message: str) -> None:
+    """Tell a person something that is not the answer."""
+    print(f"hfcal: {message}", file=sys.stderr)
+
+
+def shared_of(context: typer.Context) -> Shared:
+    """The shared options of this invocation, whichever side of the subcommand they stood on."""
+    root = context.find_root()
+    if not isinstance(root.obj, Shared):
+        root.obj = Shared()
+    return root.obj
+
+
+def shared_options() -> list[TyperOption]:
+    """The shared options, for the root and for each command."""
+    return [
+        _option("--config", "Config file.", metavar="PATH"),
+        _option("--state", "State file.", metavar="PATH"),
+        _option("--backend-url", "URL of the backend.", metavar="URL"),
+        _option("--claw", "The name that this host is registered by.", metavar="NAME"),
+        _option("--agent", "Agent id; repeatable.", metavar="ID", multiple=True, to="agents"),
+        _option("--concurrency", "Requests at once.", metavar="N"),
+        _option("--lock-timeout", "How long to wait for the state's lock.", metavar="DURATION"),
+        _option("--log-format", "text or json.", metavar="FORMAT"),
+        _option("--json", "Print one JSON document on stdout.", is_flag=True),
+        _option("-v", "Say more; twice for tracebacks.", "--verbose", count=True),
+        _option("-q", "Say less.", "--quiet", is_flag=True),
+    ]
+
+
+def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> TyperOption:
+    name = to or (more[0] if more else first).lstrip("-").replace("-", "_")
+
+    def store(context: typer.Context, _: object, value: Any) -> Any:
+        if not value:
+            return value
+        shared = shared_of(context)
+        if name == "agents":
+            shared.agents += value
+        elif name == "verbose":
+            shared.verbose += value
+        elif name == "lock_timeout":
+            shared.lock_timeout = _duration(first, value)
+        else:
+            setattr(shared, name, value)
+        return value
+
+    return TyperOption(
+        param_decls=[first, *more], help=text, callback=store, expose_value=False, **extra
+    )
+
+
+def _duration(where: str, text: str) -> float:
+    from hfcal.settings import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise UsageError(f"{where} = {text!r:.60}: {error}") from None
+
+
+def duration_option(where: str, text: str) -> float:
+    """A duration given by an option, in seconds.
+
+    Raises:
+        UsageError: It is none.
+    """
+    return _duration(where, text)

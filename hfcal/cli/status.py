@@ -1,0 +1,64 @@
+"""`hfcal status`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hfcal.cli import exits
+from hfcal.cli.shared import print_json, say, shared_of
+
+
+def status(
+    context: typer.Context,
+    check: bool = typer.Option(  # noqa: FBT001
+        False,  # noqa: FBT003
+        "--check",
+        help="For monitoring: exit 1 when heartbeats or deliveries are late.",
+    ),
+) -> int:
+    """Show what is active, next, waiting, refused, failing and past.
+
+    From the state file alone, without network.
+
+    \b
+    Example, for a monitor:
+      hfcal status --check
+    """
+    from hfcal.clock import age, now
+    from hfcal.state.records import State
+    from hfcal.views.documents import stale_after, stale_agents, status_document
+
+    shared = shared_of(context)
+    # A broken config must not hide what is going on, as long as the state file can be found.
+    state_file = shared.state_file(shared.settings(lenient=True))
+    found = state_file.read()
+    moment = now()
+    state = found or State(created=moment.wall)
+    if found is None:
+        say(f"there is no state file {state_file.path} yet: no tick has run here as this user")
+    if shared.agents:
+        state.agents = {a: s for a, s in state.agents.items() if a in shared.agents}
+        state.configured = [a for a in state.configured if a in shared.agents]
+        state.history = [e for e in state.history if e.agent_id in shared.agents]
+    late = []
+    if check:
+        limit = stale_after(state)
+        waiting = [u.since for s in state.agents.values() for u in s.queue]
+        if found is None or not state.configured:
+            late.append("no tick has run")
+        if stale := stale_agents(state, moment):
+            late.append(f"no good heartbeat for {age(limit)}: {', '.join(stale)}")
+        if waiting and moment.wall - min(waiting) > limit:
+            late.append(f"updates wait since {age(moment.wall - min(waiting))}")
+    if shared.json:
+        print_json(status_document(state, moment))
+    elif check:
+        if late or not shared.quiet:
+            print("; ".join(late) or "all agents are well")
+    else:
+        from hfcal.views.tables import print_status
+
+        print_status(state, moment, sys.stdout)
+    return exits.FAILED if late else exits.OK

@@ -1,0 +1,103 @@
+"""`hfcal tick`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from hfcal.cli import exits
+from hfcal.cli.shared import Shared, print_json, say, shared_of
+
+if TYPE_CHECKING:
+    from hfcal.report import TickReport
+    from hfcal.settings import Settings
+    from hfcal.state.file import StateFile
+    from hfcal.tick import Tick
+
+
+def tick(
+    context: typer.Context,
+    dry_run: bool = typer.Option(  # noqa: FBT001
+        False,  # noqa: FBT003
+        "--dry-run",
+        help="Heartbeat and say what would be done; wake nobody, send no update.",
+    ),
+) -> int:
+    """Make one pass over every agent: deliver, heartbeat, choose, wake, mark.
+
+    \b
+    Example, in a crontab:
+      * * * * *  hfcal tick
+    """
+    shared = shared_of(context)
+    settings = shared.settings()
+    settings.require_backend()
+    settings.require_agents()
+    lost: list[str] = []
+    state_file = shared.state_file(settings)
+    state_file.on_lost = lost.append
+    if dry_run:
+        from hfcal.dryrun import dry_run as run_dry
+
+        report = run_dry(settings, state_file.read())
+    else:
+        job = tick_maker(shared, settings, state_file)()
+        _stop_on_signals(job)
+        report = job.run()
+    _show(report, shared, lost)
+    return exit_code(report)
+
+
+def tick_maker(shared: Shared, settings: Settings, state_file: StateFile) -> Callable[[], Tick]:
+    """Makes ticks by the settings, which are checked once."""
+    from hfcal.tick import Tick
+    from hfcal.wake.adapter import Wakers
+    from hfcal.wake.message import Commands, own_program
+
+    wakers = Wakers(settings, answer_on_stdout=shared.json)
+    commands = Commands(own_program(), state_file.path, settings.config_file)
+    return lambda: Tick(settings, state_file, wakers, commands)
+
+
+def exit_code(report: TickReport) -> int:
+    """The exit code that tells how a tick went."""
+    if report.interrupted is not None:
+        return 128 + report.interrupted
+    if report.all_away:
+        return exits.UNREACHABLE
+    return exits.OK if report.all_well else exits.FAILED
+
+
+def _stop_on_signals(job: Tick) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
+        if job.stopping:
+            raise SystemExit(128 + number)
+        job.stop(number, hurry=True)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def _show(report: TickReport, shared: Shared, lost: list[str]) -> None:
+    """The answer on stdout; to cron only what is news, on stderr."""
+    from hfcal.news import folded
+
+    if shared.json:
+        from hfcal.views.documents import tick_document
+
+        print_json(tick_document(report))
+    elif shared.verbose or (sys.stdout.isatty() and not shared.quiet):
+        from hfcal.views.lines import tick_lines
+
+        print("\n".join(tick_lines(report)))
+    for message in lost:
+        say(message)
+    for line in folded(report.news):
+        say(line)
+    if report.interrupted is not None:
+        say("stopped before all agents had their turn; the next tick goes on")

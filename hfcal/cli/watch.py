@@ -1,0 +1,47 @@
+"""`hfcal watch`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hfcal.cli.shared import shared_of
+from hfcal.cli.tick import tick_maker
+
+
+def watch(
+    context: typer.Context,
+    interval: str | None = typer.Option(
+        None, metavar="DURATION", help="From the start of one pass to the next; 30s."
+    ),
+) -> int:
+    """Tick now and then every interval, until Ctrl-C or SIGTERM.
+
+    On a terminal a live view, else a line for each pass.
+
+    \b
+    Example:
+      hfcal watch --interval 15s
+    """
+    from hfcal.views.screens import JsonScreen, LineScreen
+    from hfcal.watch import Watch
+
+    shared = shared_of(context)
+    shared.interval = interval
+    settings = shared.settings()
+    settings.require_backend()
+    settings.require_agents()
+    state_file = shared.state_file(settings)
+    make = tick_maker(shared, settings, state_file)
+    every = settings.heartbeat_interval
+    if shared.json:
+        Watch(every, make, JsonScreen()).run()
+    elif sys.stdout.isatty():
+        from hfcal.views.live import LiveScreen
+
+        with LiveScreen(state_file) as screen:
+            Watch(every, make, screen).run()
+    else:
+        Watch(every, make, LineScreen(settings.log_format)).run()
+    return 0

@@ -1,0 +1,92 @@
+"""What can go wrong, by the names that callers see as `error.kind` (docs/operating.md)."""
+
+from dataclasses import dataclass
+
+
+class HfcalError(Exception):
+    """A failure that a person can act on.
+
+    Attributes:
+        kind: One of the documented `error.kind` words.
+        message: What happened, to whom, and what to do next.
+    """
+
+    kind = "internal"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UsageError(HfcalError):
+    """A word on the command line, or in the environment, that hfcal can't take."""
+
+    kind = "usage"
+
+
+class ConfigError(HfcalError):
+    """The settings are missing something or hold a value that isn't allowed."""
+
+    kind = "config"
+
+
+class StateError(HfcalError):
+    """The state file can't be used."""
+
+    kind = "state"
+
+
+class LockedError(StateError):
+    """The state was locked for longer than `--lock-timeout`."""
+
+    kind = "locked"
+
+
+class NoActiveSlotError(HfcalError):
+    """The agent has no active slot."""
+
+    kind = "no_active_slot"
+
+
+class AmbiguousAgentError(HfcalError):
+    """Several agents are active and none was named."""
+
+    kind = "ambiguous_agent"
+
+
+class WrongSlotError(HfcalError):
+    """`--slot` names another slot than the active one."""
+
+    kind = "wrong_slot"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why one exchange with the backend, or one wake, failed.
+
+    Attributes:
+        kind: `unreachable`, `timeout`, `not_bound`, `unauthorized`, `rejected`, `server_error`,
+            `bad_response`, `wake_failed` or `internal`.
+        message: For people; never empty, free of control characters and secrets.
+        http_status: The status answered, if there was one.
+        retry_after: Seconds that the backend asked to wait, if it did.
+        maybe_done: Whether the request may have taken effect all the same.
+    """
+
+    kind: str
+    message: str
+    http_status: int | None = None
+    retry_after: float | None = None
+    maybe_done: bool = False
+
+    def document(self) -> dict[str, object]:
+        """The fault as `error` in JSON output."""
+        return {"kind": self.kind, "message": self.message, "http_status": self.http_status}
+
+
+class BridgeError(Exception):
+    """An exchange with the backend failed; `fault` says how."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault

@@ -1,0 +1,313 @@
+"""Bounded HTTP: how many bytes, how much time for a whole answer, no redirects, no cookies.
+
+The only importer of httpx. httpx's own time-outs are per read, so an answer that drips a byte a
+second would pass them all; here each read gets what is left of one deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+from hfcal import __version__
+from hfcal.text import one_line
+
+# httpx loads its own command line (click, rich, pygments) wherever click happens to be installed:
+# 80 ms that nobody asked for.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
+import httpx  # noqa: E402  # after the line above
+
+if TYPE_CHECKING:
+    import ssl
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+# Longer than `watch` waits between two ticks by default, so that ticks share a connection.
+_KEEPALIVE_SECONDS = 65.0
+
+
+class HttpError(Exception):
+    """No usable answer came.
+
+    Attributes:
+        kind: `unreachable`, `timeout` or `bad_response`.
+        message: For people.
+        maybe_done: Whether the request may have reached the server.
+    """
+
+    def __init__(self, kind: str, message: str, *, maybe_done: bool) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.maybe_done = maybe_done
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer.
+
+    Attributes:
+        status: The HTTP status.
+        headers: By lower-case name.
+        body: At most 4 MiB.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; of duplicate keys the last counts.
+
+        Raises:
+            ValueError: It is no JSON, nests too deep, or holds a number that JSON has not.
+        """
+        try:
+            return json.loads(self.body, parse_constant=_no_constant, parse_float=_finite)
+        except RecursionError as error:
+            raise ValueError("nested too deep") from error
+
+
+class HttpClient:
+    """One connection's worth of HTTP to one base URL; for one thread.
+
+    Args:
+        base_url: `http://host:port/prefix` or `https://…`; a final slash doesn't matter.
+        headers: Sent with every request.
+    """
+
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = {
+            "User-Agent": f"hfcal/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        self._deadline = _Deadline()
+        context = _ssl_context() if self._base_url.startswith("https:") else None
+        self._client = httpx.Client(transport=_Transport(self._deadline, context), trust_env=False)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> Answer:
+        """Send one request and read its whole answer.
+
+        Args:
+            method: The HTTP method.
+            path: Below the base URL, percent-encoded.
+            seconds: For the whole exchange, connecting included.
+            headers: Besides those of every request.
+            body: Sent as JSON, unless None.
+
+        Raises:
+            HttpError: No usable answer came in time.
+        """
+        url = self._base_url + path
+        merged = {**self._headers, **(headers or {})}
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode("ascii")
+            merged["Content-Type"] = "application/json"
+        self._deadline.start(seconds)
+        try:
+            request = httpx.Request(method, url, headers=merged, content=content)
+            answer = self._client.send(request, stream=True, follow_redirects=False)
+            try:
+                return Answer(answer.status_code, dict(answer.headers), self._read(answer))
+            finally:
+                answer.close()
+        except httpx.InvalidURL as error:
+            raise HttpError("unreachable", f"{url} is no URL: {error}", maybe_done=False) from error
+        except (httpcore.ConnectTimeout, httpcore.TimeoutException) as error:
+            connecting = isinstance(error, httpcore.ConnectTimeout)
+            doing = "to connect to" if connecting else "for the answer of"
+            message = f"waited {seconds:g} s {doing} {self._base_url}"
+            raise HttpError("timeout", message, maybe_done=not connecting) from error
+        except httpcore.ConnectError as error:
+            message = f"cannot connect to {self._base_url}: {_reason(error)}"
+            raise HttpError("unreachable", message, maybe_done=False) from error
+        except httpcore.UnsupportedProtocol as error:
+            message = f"{self._base_url}: {_reason(error)}"
+            raise HttpError("unreachable", message, maybe_done=False) from error
+        except httpcore.RemoteProtocolError as error:
+            if "without sending" in str(error):
+                message = f"{self._base_url} closed the connection without an answer"
+                raise HttpError("unreachable", message, maybe_done=True) from error
+            message = f"{self._base_url} answered what is no HTTP: {_reason(error)}"
+            raise HttpError("bad_response", message, maybe_done=True) from error
+        except (httpcore.NetworkError, OSError) as error:
+            message = f"lost the connection to {self._base_url}: {_reason(error)}"
+            raise HttpError("unreachable", message, maybe_done=True) from error
+        except (httpcore.LocalProtocolError, httpx.HTTPError) as error:
+            message = f"cannot ask {self._base_url}: {_reason(error)}"
+            raise HttpError("bad_response", message, maybe_done=True) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _read(self, answer: httpx.Response) -> bytes:
+        encoding = answer.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            raise self._unusable(f"is encoded as {one_line(encoding, 40)}, which was not asked for")
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in answer.iter_raw():
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                raise self._unusable(f"is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MiB")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _unusable(self, why: str) -> HttpError:
+        return HttpError("bad_response", f"the answer of {self._base_url} {why}", maybe_done=True)
+
+
+class _Deadline:
+    """When the exchange under way must be over, by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._end = 0.0
+
+    def start(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        # A socket takes 0 for "don't wait", which is another mode with other errors.
+        return max(self._end - time.monotonic(), 0.001)
+
+    def check(self) -> None:
+        if time.monotonic() >= self._end:
+            raise httpcore.ReadTimeout("the deadline has passed")
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose every step gets what is left until the deadline."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        self._deadline.check()
+        return self._stream.read(max_bytes, self._deadline.left())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        self._deadline.check()
+        self._stream.write(buffer, self._deadline.left())
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left()
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Network(httpcore.NetworkBackend):
+    """Connects within the deadline."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        self._network = httpcore.SyncBackend()
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left()
+        stream = self._network.connect_tcp(host, port, left, local_address, socket_options)
+        return _Stream(stream, self._deadline)
+
+
+class _Transport(httpx.BaseTransport):
+    """httpx on a pool of one connection over our own network; errors stay httpcore's."""
+
+    def __init__(self, deadline: _Deadline, context: ssl.SSLContext | None) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=1,
+            keepalive_expiry=_KEEPALIVE_SECONDS,
+            network_backend=_Network(deadline),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        answer = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(
+                    scheme=request.url.raw_scheme,
+                    host=request.url.raw_host,
+                    port=request.url.port,
+                    target=request.url.raw_path,
+                ),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in {float("inf"), float("-inf")}:
+        raise ValueError("a number out of range")
+    return value
+
+
+def _reason(error: BaseException) -> str:
+    text = one_line(re.sub(r"^\[Errno -?\d+\] ", "", str(error)), 200)
+    return text or type(error).__name__

@@ -1,0 +1,1 @@
+"""What hfcal remembers between runs: the records, the file, the locks."""

@@ -1,0 +1,247 @@
+"""Records to JSON and back; what can't be a record is an error that names its place.
+
+Fields that hold their default are left out of the file. The file is input like any other: every
+value is checked, so that nothing odd in it surfaces later as a bug.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
+
+from hfcal.model import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
+from hfcal.state import records
+from hfcal.state.records import SCHEMA, State, Update
+
+_Record = TypeVar("_Record")
+_Decoder = Callable[[Any, str], Any]
+
+# Seconds since 1970 that a calendar can show; also far beyond any duration.
+_FARTHEST = 2.5e11
+_STATUSES = {"ongoing", "paused", "finished", "aborted"}
+
+
+class NewerSchemaError(ValueError):
+    """The file was written by a newer hfcal."""
+
+
+def encode_state(state: State) -> bytes:
+    """The state as the bytes of its file."""
+    document = {"schema": SCHEMA, **encode(state)}
+    return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode_state(content: bytes) -> State:
+    """The state from the bytes of its file.
+
+    Raises:
+        NewerSchemaError: Its schema is newer than this hfcal's.
+        ValueError: It is no state.
+    """
+    document = _parse(content)
+    schema = document.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise ValueError("it has no schema number")
+    if schema > SCHEMA:
+        raise NewerSchemaError(f"schema {schema}, and this hfcal knows up to {SCHEMA}")
+    state = decode(State, document)
+    for agent_id in state.agents:
+        if not valid_agent_id(agent_id):
+            raise ValueError("agents: an agent id that can't be one")
+    numbers = [u.number for a in state.agents.values() for u in a.queue]
+    if len(set(numbers)) != len(numbers) or any(n >= state.next_number for n in numbers):
+        raise ValueError("queue: numbers of updates repeat")
+    return state
+
+
+def salvage_updates(content: bytes) -> dict[str, list[Update]]:
+    """The queued updates that can still be read in a damaged state, by agent id."""
+    try:
+        document = _parse(content)
+    except ValueError:
+        return {}
+    found: dict[str, list[Update]] = {}
+    agents = document.get("agents")
+    for agent_id, agent in agents.items() if isinstance(agents, dict) else ():
+        queue = agent.get("queue") if isinstance(agent, dict) else None
+        if not (isinstance(queue, list) and valid_agent_id(agent_id)):
+            continue
+        for item in queue:
+            try:
+                found.setdefault(agent_id, []).append(decode(Update, item))
+            except ValueError:
+                continue
+    return found
+
+
+def encode(record: object) -> dict[str, Any]:
+    """A record as a JSON object without the fields that hold their default."""
+    document: dict[str, Any] = {}
+    kind: Any = type(record)
+    for name, default in _defaults(kind):
+        value = getattr(record, name)
+        if value is None and default is None:
+            continue
+        if default is not MISSING and value == default:
+            continue
+        document[name] = _encode_value(value)
+    return document
+
+
+def decode(cls: type[_Record], document: object, where: str = "") -> _Record:
+    """The record of `cls` that `document` holds; unknown fields are passed over.
+
+    Raises:
+        ValueError: A field is missing or has the wrong type; names the place.
+    """
+    if not isinstance(document, dict):
+        raise ValueError(f"{where or cls.__name__}: not an object")  # noqa: TRY004
+    prefix = f"{where}." if where else ""
+    values: dict[str, Any] = {}
+    kind: Any = cls
+    for name, decoder in _decoders(kind):
+        if name in document:
+            values[name] = decoder(document[name], prefix + name)
+    try:
+        record = cls(**values)
+    except TypeError:
+        raise ValueError(f"{where or cls.__name__}: a field is missing") from None
+    _check(record, where)
+    return record
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004  # one kind for all damage
+    return document
+
+
+def _encode_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_encode_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _encode_value(item) for key, item in value.items()}
+    if is_dataclass(value):
+        return encode(value)
+    return value
+
+
+def _check(record: object, where: str) -> None:
+    """What types alone don't say."""
+    if isinstance(record, SlotRef) and not (
+        record.idents
+        and all(map(valid_real_id, record.real))
+        and all(map(valid_virtual_id, record.virtual))
+    ):
+        raise ValueError(f"{where}: not the ids of a slot")
+    if isinstance(record, Update) and record.status not in _STATUSES:
+        raise ValueError(f"{where}: no status that an update can have")
+
+
+@cache
+def _defaults(cls: Any) -> list[tuple[str, Any]]:
+    found = []
+    for item in fields(cls):
+        factory = item.default_factory
+        found.append((item.name, item.default if factory is MISSING else factory()))
+    return found
+
+
+@cache
+def _decoders(cls: Any) -> list[tuple[str, _Decoder]]:
+    names = {**vars(records), **vars(sys.modules[cls.__module__])}
+    hints = typing.get_type_hints(cls, names)
+    return [(item.name, _decoder(hints[item.name])) for item in fields(cls)]
+
+
+def _decoder(hint: Any) -> _Decoder:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return _optional(_decoder(next(arg for arg in args if arg is not types.NoneType)))
+    if origin is list:
+        return _list_of(_decoder(args[0]))
+    if origin is dict:
+        return _dict_of(_anything if args[1] is Any else _decoder(args[1]))
+    if hint is float:
+        return _number
+    if is_dataclass(hint):
+        return lambda value, where: decode(typing.cast("type[Any]", hint), value, where)
+    if issubclass(hint, StrEnum):
+        return _word_of(hint)
+    return _exactly(hint)
+
+
+def _optional(inner: _Decoder) -> _Decoder:
+    return lambda value, where: None if value is None else inner(value, where)
+
+
+def _list_of(inner: _Decoder) -> _Decoder:
+    def decode_list(value: Any, where: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValueError(f"{where}: not a list")  # noqa: TRY004
+        return [inner(item, f"{where}[{index}]") for index, item in enumerate(value)]
+
+    return decode_list
+
+
+def _dict_of(inner: _Decoder) -> _Decoder:
+    def decode_dict(value: Any, where: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: not an object")  # noqa: TRY004
+        return {key: inner(item, f"{where}.{key}") for key, item in value.items()}
+
+    return decode_dict
+
+
+def _word_of(words: type[StrEnum]) -> _Decoder:
+    def decode_word(value: Any, where: str) -> StrEnum:
+        try:
+            return words(value)
+        except ValueError:
+            raise ValueError(f"{where}: not one of {', '.join(words)}") from None
+
+    return decode_word
+
+
+def _exactly(cls: type) -> _Decoder:
+    def decode_exactly(value: Any, where: str) -> Any:
+        if type(value) is not cls:
+            raise ValueError(f"{where}: not {cls.__name__}")
+        return value
+
+    return decode_exactly
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FARTHEST:
+        return float(value)
+    raise ValueError(f"{where}: not a number in range")
+
+
+def _anything(value: Any, where: str) -> Any:  # noqa: ARG001  # a decoder as the others
+    return value
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
+
+
+__all__ = [
+    "NewerSchemaError",
+    "decode",
+    "decode_state",
+    "encode",
+    "encode_state",
+    "salvage_updates",
+]

@@ -1,0 +1,139 @@
+"""Group commit: many threads' changes, few saves.
+
+One save per agent would be a thousand fsyncs of a growing file. So workers hand their changes to
+the thread that owns the state; it applies all that are ready in one transaction. It saves at once
+when nobody is left who could hand in more, and else a few times a second.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hfcal.state.file import StateFile
+from hfcal.state.records import State
+
+T = TypeVar("T")
+Change = Callable[[State], T]
+
+_GAP = 0.2  # seconds between two saves while others are still at work
+
+
+@dataclass
+class _Request:
+    change: Change[Any] | None
+    then: Callable[[Any], None] | None = None
+    saved: threading.Event = field(default_factory=threading.Event)
+    result: Any = None
+    error: BaseException | None = None
+
+
+class GroupCommit:
+    """The queue of changes to one state file.
+
+    Workers call `commit` and `later`; the owner thread calls `run`.
+    """
+
+    def __init__(self, state_file: StateFile) -> None:
+        self._file = state_file
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._counting = threading.Lock()
+        self._working = 0
+        self._last_save = 0.0
+
+    def commit(self, change: Change[T]) -> T:
+        """Apply `change` and return its result once it is on disk; for workers.
+
+        Raises:
+            StateError: It could not be saved, and nothing has changed.
+        """
+        request = _Request(change)
+        self.stop_work()
+        self._requests.put(request)
+        request.saved.wait()
+        self.start_work()
+        if request.error is not None:
+            raise request.error
+        result: T = request.result
+        return result
+
+    def later(self, change: Change[T], then: Callable[[T], None]) -> None:
+        """Apply `change` without waiting; `then` gets its result on the owner thread, once saved.
+
+        If it can't be saved, `run` raises.
+        """
+        self._requests.put(_Request(change, then))
+
+    def call(self, then: Callable[[], None]) -> None:
+        """Have the owner thread call `then`, after what was handed in before."""
+        self._requests.put(_Request(None, lambda _: then()))
+
+    def start_work(self) -> None:
+        """A worker is busy and may hand in a change."""
+        with self._counting:
+            self._working += 1
+
+    def stop_work(self) -> None:
+        """A worker isn't busy any more, or waits for its change."""
+        with self._counting:
+            self._working -= 1
+
+    def nudge(self) -> None:
+        """Make `run` look again whether it is done; may be called by a signal handler."""
+        self._requests.put(None)
+
+    def run(self, done: Callable[[], bool], after_save: Callable[[State], None]) -> None:
+        """Apply and save what is handed in until `done()`; for the owner thread.
+
+        Args:
+            done: Asked after each save and each nudge.
+            after_save: Gets the state after each save.
+
+        Raises:
+            StateError: A change could not be saved.
+        """
+        while not done():
+            batch = self._gather()
+            if batch:
+                self._save(batch, after_save)
+
+    def _gather(self) -> list[_Request]:
+        batch: list[_Request] = []
+        wait: float | None = None
+        while True:
+            try:
+                request = self._requests.get(timeout=wait)
+            except queue.Empty:
+                return batch
+            if request is not None:
+                batch.append(request)
+            if not batch:
+                return batch
+            if self._requests.empty() and self._working == 0:
+                return batch
+            wait = max(0.0, self._last_save + _GAP - time.monotonic())
+
+    def _save(self, batch: list[_Request], after_save: Callable[[State], None]) -> None:
+        state: State | None = None
+        try:
+            if any(request.change is not None for request in batch):
+                with self._file.transaction() as state:
+                    for request in batch:
+                        if request.change is not None:
+                            request.result = request.change(state)
+                self._last_save = time.monotonic()
+        except BaseException as error:
+            for request in batch:
+                request.error = error
+                request.saved.set()
+            raise
+        for request in batch:
+            request.saved.set()
+            if request.then is not None:
+                request.then(request.result)
+        if state is not None:
+            after_save(state)

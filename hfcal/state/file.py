@@ -1,0 +1,336 @@
+"""The state file: read whole, changed under a lock, replaced whole.
+
+A reader sees the old file or the new one, never a torn one; a kill at any instant leaves one of
+them. The only module that touches the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hfcal.clock import now, rfc3339
+from hfcal.errors import StateError
+from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
+from hfcal.state.locks import AgentLocks, LockFile
+from hfcal.state.records import State
+
+MAX_BYTES = 256 * 1024 * 1024
+_NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+
+
+class StateFile:
+    """The state file at `path`, its lock and the agents' locks beside it.
+
+    Args:
+        path: Absolute; a symbolic link is followed once, so that the file behind it is replaced.
+        lock_timeout: Seconds to wait for others' transactions.
+        on_lost: Called with a message when a damaged state was set aside.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock_timeout: float = 30.0,
+        on_lost: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.path = _behind_link(path)
+        self._locks_directory = self.path.with_name(self.path.name + ".locks")
+        self._lock = LockFile(self._locks_directory / "state.lock")
+        self._lock_timeout = lock_timeout
+        self.on_lost = on_lost
+        self._prepared = False
+        self._cached: State | None = None
+        self._cached_bytes = b""
+        self._descriptor: int | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a state file.
+
+        Raises:
+            StateError: That can't be found out.
+        """
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unusable(error) from error
+        return True
+
+    def read(self) -> State | None:
+        """The state as it is, without a lock and changing nothing; None if there is none.
+
+        Raises:
+            StateError: It can't be read, is damaged, or is a newer hfcal's.
+        """
+        try:
+            descriptor, content = self._load()
+        except FileNotFoundError:
+            return None
+        os.close(descriptor)
+        try:
+            return decode_state(content)
+        except NewerSchemaError as error:
+            raise self._newer(error) from error
+        except ValueError as error:
+            raise StateError(
+                f"{self.path} is damaged ({error}); the next tick sets it aside and rebuilds it"
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[State]:
+        """Read, change, replace: the one way to change anything.
+
+        The state is saved when the block ends, if it changed, and not if the block raises.
+
+        Raises:
+            LockedError: Others held the lock for `lock_timeout`.
+            StateError: The file can't be read or written; it stays as it was.
+        """
+        with self._locked():
+            state = self._fresh()
+            try:
+                yield state
+                self._save(state)
+            except BaseException:
+                self._forget()
+                raise
+
+    def known(self) -> State | None:
+        """The state as this process knows it, or None if another one has replaced it since.
+
+        For looking only; any thread may, while the owner changes other agents' records.
+        """
+        return self._cached if self._is_current() else None
+
+    def peek(self) -> State:
+        """The state as it is, loaded again only if another process replaced it.
+
+        For looking only, by the thread that makes the transactions.
+        """
+        known = self.known()
+        if known is not None:
+            return known
+        with self._locked():
+            return self._fresh()
+
+    @property
+    def agent_locks(self) -> AgentLocks:
+        """The agents' locks."""
+        self._prepare()
+        return AgentLocks(self._locks_directory)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._prepare()
+        self._lock.take(self._lock_timeout)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _prepare(self) -> None:
+        """Make the directories, 0700."""
+        if self._prepared:
+            return
+        try:
+            _make_private(self.path.parent)
+            _make_private(self._locks_directory)
+        except OSError as error:
+            raise self._unusable(error) from error
+        self._prepared = True
+
+    def _fresh(self) -> State:
+        """The state in the file, or a new one; the lock is held."""
+        if self._is_current() and self._cached is not None:
+            return self._cached
+        self._forget()
+        try:
+            descriptor, content = self._load()
+        except FileNotFoundError:
+            self._cached = State(created=now().wall)
+            return self._cached
+        try:
+            self._cached = decode_state(content)
+        except NewerSchemaError as error:
+            os.close(descriptor)
+            raise self._newer(error) from error
+        except ValueError as error:
+            os.close(descriptor)
+            self._cached = self._rebuild(content, error)
+            return self._cached
+        self._descriptor, self._cached_bytes = descriptor, content
+        return self._cached
+
+    def _is_current(self) -> bool:
+        """Whether the file is the one that is cached: its inode is kept open, so it is unique."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            return False
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(descriptor))
+        except OSError:
+            return False
+
+    def _forget(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._cached, self._cached_bytes = None, None, b""
+
+    def _load(self) -> tuple[int, bytes]:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            self._require_usable(os.fstat(descriptor))
+            with os.fdopen(os.dup(descriptor), "rb") as stream:
+                return descriptor, stream.read(MAX_BYTES)
+        except OSError as error:
+            os.close(descriptor)
+            raise self._unusable(error) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def _require_usable(self, facts: os.stat_result) -> None:
+        if not stat.S_ISREG(facts.st_mode):
+            raise StateError(f"{self.path} is not a regular file; choose another with --state")
+        if facts.st_size > MAX_BYTES:
+            raise StateError(f"{self.path} is larger than {MAX_BYTES >> 20} MiB; move it away")
+
+    def _rebuild(self, content: bytes, error: ValueError) -> State:
+        """A new state in place of a damaged one, which is kept beside it."""
+        moment = now()
+        stamp = rfc3339(moment.wall).replace(":", "")
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(self.path, aside)
+        except OSError as problem:
+            raise self._unusable(problem) from problem
+        state = State(created=moment.wall)
+        saved = 0
+        for agent_id, updates in salvage_updates(content).items():
+            for update in sorted(updates, key=lambda u: u.number):
+                update.number = state.take_number()
+                state.agent(agent_id).queue.append(update)
+                saved += 1
+        self.on_lost(
+            f"{self.path} was damaged ({error}) and is kept as {aside.name}; it is rebuilt from "
+            f"the backend, {saved} waiting updates were saved from it"
+        )
+        return state
+
+    def _save(self, state: State) -> None:
+        content = encode_state(state)
+        if content == self._cached_bytes:
+            return
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(temporary, flags, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+                _write_all(descriptor, content)
+                _fsync(descriptor)
+                temporary.replace(self.path)
+                _fsync_directory(self.path.parent)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise self._unusable(error) from error
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._cached, self._cached_bytes = descriptor, state, content
+
+    def _newer(self, error: NewerSchemaError) -> StateError:
+        return StateError(
+            f"{self.path} was written by a newer hfcal ({error}); it is left alone. "
+            "Upgrade this hfcal, or use another file with --state"
+        )
+
+    def _unusable(self, error: OSError) -> StateError:
+        message = f"cannot use {self.path}: {error.strerror or error}"
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            owner = _owner(self.path)
+            if owner is not None:
+                message += f"; it belongs to {owner}: run hfcal as that user, sudo -u {owner}"
+        elif error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            message += "; free some room, the state is as it was before"
+        elif error.errno == errno.EROFS:
+            message += "; choose another place with --state or HFCAL_STATE"
+        return StateError(message)
+
+
+def _behind_link(path: Path) -> Path:
+    """The file to read and replace: `path`, or what the link there leads to.
+
+    Raises:
+        StateError: The link was made by another user, who could lead us anywhere.
+    """
+    try:
+        facts = path.lstat()
+        if not stat.S_ISLNK(facts.st_mode):
+            return path
+        if facts.st_uid not in {0, os.geteuid()}:
+            raise StateError(f"{path} is a link that belongs to {_owner(path)}; remove it")
+        return path.resolve()
+    except OSError:
+        return path
+
+
+def _owner(path: Path) -> str | None:
+    """The user that `path`, or the nearest directory above it, belongs to; None if it is us."""
+    for place in (path, *path.parents):
+        try:
+            user = place.lstat().st_uid
+        except OSError:
+            continue
+        if user == os.geteuid():
+            return None
+        try:
+            return pwd.getpwuid(user).pw_name
+        except KeyError:
+            return f"#{user}"
+    return None
+
+
+def _make_private(directory: Path) -> None:
+    for missing in reversed([d for d in (directory, *directory.parents) if not d.exists()]):
+        with contextlib.suppress(FileExistsError):
+            missing.mkdir(mode=0o700)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _fsync(descriptor: int) -> None:
+    """Onto the disk; a file system without fsync is as good as it gets."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""Making text from elsewhere safe for a terminal, a log line, a prompt or a file name."""
+
+import json
+import unicodedata
+
+_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """`text` on one line: each run of control, format and surrogate characters is one space.
+
+    Args:
+        text: Any text, from the backend or a person.
+        limit: The most characters kept; a longer text ends in `…`.
+    """
+    head = text[: limit * 4]
+    if head.isascii() and head.isprintable():
+        cleaned = head.strip()
+    else:
+        spaced = "".join(" " if unicodedata.category(c) in _UNSAFE else c for c in head)
+        cleaned = " ".join(spaced.split())
+    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def json_line(value: object) -> str:
+    """`value` as JSON on one line, readable in any language, with nothing that acts on a screen."""
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isascii():
+        return text
+    return "".join(
+        json.dumps(c)[1:-1] if not c.isascii() and unicodedata.category(c) in _UNSAFE else c
+        for c in text
+    )
+
+
+def file_name(text: str) -> str:
+    """A file name for `text`, the same each time, different for different texts.
+
+    Only letters, digits, `-`, `_` and `.` inside survive, so no text can leave its directory.
+    What had to be changed or cut gets a digest, so that two texts never share a file.
+    """
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text[:80])
+    if kept == text and kept.strip("."):
+        return kept
+    import hashlib
+
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{kept.lstrip('.')}-{digest}"

@@ -1,0 +1,385 @@
+"""One pass over every agent: deliver what is queued, heartbeat, reconcile, choose, wake, mark.
+
+This thread owns the state and applies what workers hand in; each agent's own course is in
+`agentpass`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from functools import partial
+
+from hfcal import slots
+from hfcal.agentpass import AgentPass
+from hfcal.bridge import Bridge
+from hfcal.clock import now, utc_date
+from hfcal.errors import BridgeError, Fault, StateError
+from hfcal.model import Slot
+from hfcal.news import News
+from hfcal.outbox import has_work, learn, unresolved
+from hfcal.report import TickReport
+from hfcal.scheduler import Policy
+from hfcal.settings import Settings
+from hfcal.state.commit import GroupCommit
+from hfcal.state.file import StateFile
+from hfcal.state.records import State
+from hfcal.wake.adapter import Wakers
+from hfcal.wake.message import Commands
+from hfcal.workers import Workers
+
+WAKES_UNTIL = 50.0  # seconds after its start that a tick starts wakes
+STOP_PATIENCE = 5.0  # seconds that a tick which is to stop waits for what is under way
+REFUSED_IN_A_ROW = 8  # connections refused in a row after which nobody else is asked
+_ABSENT = {401, 404, 405}
+_DAY = 86_400.0
+
+
+class Tick:
+    """One pass over every agent.
+
+    Args:
+        settings: With agents and backend.
+        state_file: The shared state.
+        wakers: How agents are woken.
+        commands: How agents call back.
+        workers: Threads for requests; made for this tick when None.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        state_file: StateFile,
+        wakers: Wakers,
+        commands: Commands,
+        workers: Workers | None = None,
+    ) -> None:
+        self.settings = settings
+        self.wakers = wakers
+        self.commands = commands
+        self.commit = GroupCommit(state_file)
+        self.locks = state_file.agent_locks
+        self.breaker = Breaker(min(settings.concurrency, max(1, len(settings.agents))))
+        self.stopping = False
+        self.hurry = threading.Event()
+        self._file = state_file
+        self._own_workers = workers is None
+        self._workers = workers or make_workers(settings)
+        self._wake_workers = Workers(wakers.parallel, lambda: make_bridge(settings))
+        self._places = wakers.parallel
+        self._handing_out = False
+        self._waiting: deque[AgentPass] = deque()
+        self._running: set[AgentPass] = set()
+        self._passes: list[AgentPass] = []
+        self._released: dict[str, set[int]] = {}
+        self._zone = zone_of(settings.calendar_timezone)
+        self._started = time.monotonic()
+        self._stop_by: float | None = None
+        self._signal: int | None = None
+        self._error: Exception | None = None
+        self._sync_asked = False
+        self._sync_pending = False
+        self._news: list[News] = []
+
+    def run(self) -> TickReport:
+        """Do it.
+
+        Raises:
+            StateError: The state can't be read or saved; what was under way is decided by the next
+                tick.
+        """
+        report = TickReport(now().wall, self.settings.claw_identifier)
+        try:
+            self._run()
+        finally:
+            for agent_pass in self._running:
+                agent_pass.let_go()
+            self._wake_workers.close()
+            if self._own_workers:
+                self._workers.close()
+        report.seconds = time.monotonic() - self._started
+        by_id = {p.agent_id: p.report for p in self._passes if p.asks}
+        report.agents = [by_id[a] for a in self.settings.agents if a in by_id]
+        report.news = list(self._news)
+        for agent_pass in self._passes:
+            report.news += agent_pass.news
+            if agent_pass.courier is not None:
+                report.deliveries += agent_pass.courier.deliveries
+        report.queued = sum(len(agent.queue) for agent in self._file.peek().agents.values())
+        report.interrupted = self._signal
+        return report
+
+    def stop(self, signal_number: int, *, hurry: bool) -> None:
+        """Take no new agents; called by a signal handler.
+
+        Args:
+            signal_number: For the exit code.
+            hurry: Whether to end waiting wake commands, and all within 5 s.
+        """
+        self.stopping = True
+        self._signal = signal_number
+        if hurry:
+            self._stop_by = time.monotonic() + STOP_PATIENCE
+            self.hurry.set()
+            threading.Timer(STOP_PATIENCE, self.commit.nudge).start()
+        self.commit.nudge()
+
+    def policy(self) -> Policy:
+        """What decisions need to know of the settings and the time left."""
+        may_wake = not self.stopping and time.monotonic() - self._started < WAKES_UNTIL
+        return Policy(self.settings.due_check, self._zone, may_wake)
+
+    def has_work(self, agent_id: str) -> bool:
+        """Whether the agent's outbox, or its owed status, is worth a look under its lock.
+
+        Cheap while nobody else writes: else the answer is yes, and the look decides.
+        """
+        state = self._file.known()
+        if state is None:
+            return True
+        agent = state.agents.get(agent_id)
+        return agent is not None and (
+            has_work(agent, now(), set()) or agent.status_owed is not None
+        )
+
+    def submit(self, agent_pass: AgentPass, job: Callable[[Bridge], None]) -> None:
+        """Have a worker do a part of an agent's pass."""
+        self._submit(self._workers, partial(self._guarded, agent_pass, job))
+
+    def submit_wake(self, agent_pass: AgentPass, job: Callable[[Bridge], None]) -> None:
+        """Have a wake worker do a part of an agent's pass."""
+        self._submit(self._wake_workers, partial(self._guarded, agent_pass, job))
+
+    def take_place(self) -> bool:
+        """Take a place to wake, if one is free (owner thread)."""
+        if self._places == 0:
+            return False
+        self._places -= 1
+        return True
+
+    def free_place(self) -> None:
+        """Give a place to wake back; whoever waits gets it (owner thread)."""
+        self._places += 1
+        if self._handing_out:  # called from below: the loop there goes on
+            return
+        self._handing_out = True
+        while self._places and self._waiting:
+            self._waiting.popleft().try_again()
+        self._handing_out = False
+
+    def wait_for_place(self, agent_pass: AgentPass) -> None:
+        """Let the pass wait for a place to wake; it holds no lock meanwhile (owner thread)."""
+        self._waiting.append(agent_pass)
+
+    def ended(self, agent_pass: AgentPass) -> None:
+        """The pass is over and its lock released (owner thread)."""
+        self._running.discard(agent_pass)
+        self._released[agent_pass.agent_id] = agent_pass.tried
+
+    def _run(self) -> None:
+        ask_first = self._prepare()
+        if ask_first:
+            self._submit_sync()
+            self._work(lambda: not self._sync_pending)
+        for agent_pass in self._passes:
+            self._start(agent_pass)
+        if self._sync_due():
+            self._submit_sync()
+        self._work(lambda: not self._running and not self._sync_pending)
+        if not self._sync_asked and any(map(unresolved, self._file.peek().agents.values())):
+            self._submit_sync()
+            self._work(lambda: not self._sync_pending)
+        # Whoever found a lock taken left its update to the holder: look once more.
+        self._send_left_overs(self._file.peek())
+        self._work(lambda: not self._running)
+
+    def _prepare(self) -> bool:
+        """The first transaction; returns whether `/calendar/sync` has to be asked first."""
+        settings = self.settings
+        moment = now()
+        with self._file.transaction() as state:
+            state.backend_url = settings.backend_url
+            state.claw_identifier = settings.claw_identifier
+            state.heartbeat_every = settings.heartbeat_interval
+            state.configured = list(settings.agents)
+            for agent_id, agent in state.agents.items():
+                ending = slots.abandon_if_overdue(state, agent_id, settings.abandon_after, moment)
+                if ending is not None:
+                    reason = state.history[-1].reason
+                    self._news.append(News(agent_id, f"slot {ending.ident} {reason}"))
+                if agent.hold and agent.hold.until and agent.hold.until <= moment.wall:
+                    agent.hold = None
+            slots.trim_history(state, settings.history_cap)
+            others = [a for a in state.agents if a not in settings.agents and state.agents[a].queue]
+            timed_out = {a for a, s in state.agents.items() if s.error_kind == "timeout"}
+            order = sorted(settings.agents, key=lambda a: a in timed_out)
+            self._passes = [AgentPass(self, a, asks=True) for a in order]
+            self._passes += [AgentPass(self, a, asks=False) for a in others]
+            missing = state.sync.needed or any(map(unresolved, state.agents.values()))
+            return missing and not _absent(state, moment.wall)
+
+    def _sync_due(self) -> bool:
+        if self._sync_asked:
+            return False
+        wall = now().wall
+        state = self._file.peek()
+        asked = state.sync.asked
+        today = asked is not None and utc_date(asked) == utc_date(wall)
+        return not today and not _absent(state, wall)
+
+    def _start(self, agent_pass: AgentPass) -> None:
+        self._running.add(agent_pass)
+        self.submit(agent_pass, agent_pass.begin)
+
+    def _work(self, done: Callable[[], bool]) -> None:
+        """Apply and save what is handed in until `done()`, or until it is time to stop."""
+
+        def enough() -> bool:
+            late = self._stop_by is not None and time.monotonic() >= self._stop_by
+            return done() or late or self._error is not None
+
+        self.commit.run(enough, self._send_left_overs)
+        if self._error is not None:
+            raise self._error
+
+    def _send_left_overs(self, state: State) -> None:
+        """Deliver what others queued while the agent's lock was held here."""
+        moment = now()
+        for agent_id, tried in list(self._released.items()):
+            agent = state.agents.get(agent_id)
+            if agent is None or self.stopping or not has_work(agent, moment, tried):
+                continue
+            del self._released[agent_id]
+            more = AgentPass(self, agent_id, asks=False, tried=tried)
+            self._passes.append(more)
+            self._start(more)
+
+    def _submit(self, workers: Workers, job: Callable[[Bridge], None]) -> None:
+        def counted(bridge: Bridge) -> None:
+            try:
+                job(bridge)
+            finally:
+                self.commit.stop_work()
+                self.commit.nudge()
+
+        self.commit.start_work()
+        workers.submit(counted)
+
+    def _guarded(
+        self, agent_pass: AgentPass, job: Callable[[Bridge], None], bridge: Bridge
+    ) -> None:
+        try:
+            job(bridge)
+        except StateError as error:
+            self._error = error
+        except Exception as error:  # one agent's bug is not another's
+            agent_pass.fail(error)
+
+    def _submit_sync(self) -> None:
+        self._sync_asked = self._sync_pending = True
+        self._submit(self._workers, self._ask_sync)
+
+    def _ask_sync(self, bridge: Bridge) -> None:
+        try:
+            schedules = bridge.sync()
+        except BridgeError as error:
+            self.commit.later(partial(_note_no_sync, fault=error.fault), self._sync_ended)
+        else:
+            self.commit.later(partial(self._take_over, schedules=schedules), self._sync_ended)
+
+    def _sync_ended(self, _: None) -> None:
+        self._sync_pending = False
+
+    def _take_over(self, state: State, schedules: dict[str, list[Slot]]) -> None:
+        """Learn real ids from a sync, and adopt what runs when the state is new or rebuilt."""
+        moment = now()
+        for agent_id, listed in schedules.items():
+            if agent_id not in state.agents and agent_id not in self.settings.agents:
+                continue
+            agent = state.agent(agent_id)
+            for slot in listed:
+                learn(agent, slot.ref)
+            running = [s for s in listed if s.status is not None and s.status.running]
+            running = [s for s in running if slots.ended_before(agent, s.ref) is None]
+            if state.sync.needed and agent.active is None and running:
+                best = max(running, key=lambda s: s.priority)
+                slots.adopt(state, agent_id, best, moment)
+                for other in running:
+                    if other is not best:
+                        message = f"slot {other.ident} runs as well; only {best.ident} is adopted"
+                        self._news.append(News(agent_id, message))
+        state.sync.needed = False
+        state.sync.asked = moment.wall
+
+
+@dataclass
+class Breaker:
+    """Stops asking a backend that is away, for the rest of one tick.
+
+    A thousand agents must not wait for a thousand time-outs.
+
+    Attributes:
+        round: How many time-outs make a full round of workers.
+        fault: Set once nobody else is to be asked.
+    """
+
+    round: int
+    fault: Fault | None = None
+    _refused: int = 0
+    _timed_out: int = 0
+    _answered: bool = False
+
+    def note(self, fault: Fault | None) -> None:
+        """Note how asking one agent went; workers call this side by side."""
+        kind = None if fault is None else fault.kind
+        if kind == "unreachable":
+            self._refused += 1
+        else:
+            self._refused = 0
+        if kind == "timeout":
+            self._timed_out += 1
+        elif kind != "unreachable":
+            self._answered = True
+        gave_up = self._timed_out >= self.round and not self._answered
+        if fault is not None and (self._refused >= REFUSED_IN_A_ROW or gave_up):
+            self.fault = Fault(fault.kind, f"{fault.message} (not asked)")
+
+
+def make_bridge(settings: Settings) -> Bridge:
+    """A bridge by the settings."""
+    return Bridge(
+        settings.backend_url,
+        settings.claw_identifier,
+        api_key=settings.api_key,
+        timeout=settings.request_timeout,
+    )
+
+
+def make_workers(settings: Settings) -> Workers:
+    """Threads for requests by the settings."""
+    return Workers(settings.concurrency, lambda: make_bridge(settings))
+
+
+def _note_no_sync(state: State, fault: Fault) -> None:
+    """A backend without sync is remembered for a day; any other fault is asked again."""
+    if fault.http_status in _ABSENT:
+        state.sync.needed = False
+        state.sync.absent_until = now().wall + _DAY
+
+
+def _absent(state: State, wall: float) -> bool:
+    until = state.sync.absent_until
+    return until is not None and 0 < until - wall <= _DAY
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of this name, which the settings have checked."""
+    if name == "UTC":
+        return UTC
+    import zoneinfo
+
+    return zoneinfo.ZoneInfo(name)

@@ -1,0 +1,204 @@
+"""The JSON documents (docs/json.md). Fields may be added, never renamed; lists are never null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfcal.clock import Moment, rfc3339
+from hfcal.errors import Fault
+from hfcal.lifecycle import Accepted
+from hfcal.model import JsonObject
+from hfcal.outbox import Delivery
+from hfcal.report import AgentReport, TickReport
+from hfcal.scheduler import Action
+from hfcal.state.records import Active, HistoryEntry, State, Update
+
+SCHEMA = 1
+LEAST_STALE = 120.0
+OVERDUE_AFTER = 300.0
+
+
+def tick_document(report: TickReport) -> JsonObject:
+    """`tick --json`."""
+    return {
+        "schema": SCHEMA,
+        "started_at": rfc3339(report.started),
+        "duration_ms": round(report.seconds * 1000),
+        "dry_run": report.dry_run,
+        "claw_identifier": report.claw_identifier,
+        "agents": [_agent(agent) for agent in report.agents],
+        "deliveries": [_delivery(delivery) for delivery in report.deliveries],
+        "summary": {
+            "agents": len(report.agents),
+            "ok": len(report.agents) - report.failed,
+            "failed": report.failed,
+            "dispatched": report.count(Action.DISPATCHED),
+            "delivered": report.delivered,
+            "queued": report.queued,
+        },
+    }
+
+
+def lifecycle_document(accepted: Accepted) -> JsonObject:
+    """`complete|abort|pause|resume --json`."""
+    document: JsonObject = {
+        "agent_id": accepted.agent_id,
+        "slot": accepted.slot,
+        "status": accepted.status,
+        "actual_duration": accepted.duration,
+        "delivered": accepted.delivered,
+        "error": _fault(accepted.fault),
+    }
+    if accepted.already:
+        document["already"] = True
+    return document
+
+
+def status_document(state: State, now: Moment) -> JsonObject:
+    """`status --json`."""
+    agents = state.agents
+    return {
+        "schema": SCHEMA,
+        "enabled": True,
+        "heartbeat_every": state.heartbeat_every,
+        "claw_identifier": state.claw_identifier,
+        "backend_url": state.backend_url,
+        "last_heartbeats": {a: rfc3339(s.heartbeat) for a, s in agents.items() if s.heartbeat},
+        "last_good_heartbeats": {
+            a: rfc3339(s.good_heartbeat) for a, s in agents.items() if s.good_heartbeat
+        },
+        "last_errors": {a: s.error for a, s in agents.items() if s.error},
+        "stale": stale_agents(state, now),
+        "active": [
+            _active(agent_id, agent.active, agent.heartbeat, now)
+            for agent_id, agent in agents.items()
+            if agent.active is not None
+        ],
+        "next": [
+            {"agent_id": a, "ident": s.next.ident, "due_at": _time(s.next.due_at)}
+            for a, s in agents.items()
+            if s.next is not None
+        ],
+        "held": [
+            {"agent_id": a, "until": _time(s.hold.until), "reason": s.hold.reason}
+            for a, s in agents.items()
+            if s.hold is not None and (s.hold.until is None or s.hold.until > now.wall)
+        ],
+        "queued": [queued(a, update) for a, s in agents.items() for update in s.queue],
+        "refused": [
+            {
+                "agent_id": a,
+                "ident": refusal.update.ref.ident,
+                "status": refusal.update.status,
+                "at": rfc3339(refusal.at),
+                "error": refusal.error,
+                "count": refusal.count,
+            }
+            for a, s in agents.items()
+            for refusal in s.refused
+        ],
+        "history": [_history(entry) for entry in state.history],
+    }
+
+
+def error_document(kind: str, message: str) -> JsonObject:
+    """What stands on stdout when a command with `--json` fails."""
+    return {"error": {"kind": kind, "message": message or kind}}
+
+
+def stale_agents(state: State, now: Moment) -> list[str]:
+    """The agents of the last tick without a good heartbeat for longer than may be."""
+    limit = stale_after(state)
+    found = []
+    for agent_id in state.configured:
+        good = state.agents[agent_id].good_heartbeat if agent_id in state.agents else None
+        if good is None or now.wall - good > limit:
+            found.append(agent_id)
+    return found
+
+
+def stale_after(state: State) -> float:
+    """Seconds after which a heartbeat, or a waiting update, is too old."""
+    return max(LEAST_STALE, 2 * state.heartbeat_every)
+
+
+def is_overdue(active: Active, now: Moment) -> bool:
+    """Whether the slot runs longer than its estimate and five minutes."""
+    estimate = active.slot.get("estimated_duration")
+    if not isinstance(estimate, int | float) or isinstance(estimate, bool):
+        return False
+    return active.start.seconds_until(now) > estimate * 60 + OVERDUE_AFTER
+
+
+def queued(agent_id: str, update: Update) -> JsonObject:
+    """One update that waits."""
+    return {
+        "agent_id": agent_id,
+        "ident": update.ref.ident,
+        "status": update.status,
+        "since": rfc3339(update.since),
+        "attempts": update.attempts,
+        "error": update.error,
+    }
+
+
+def _agent(agent: AgentReport) -> JsonObject:
+    document: JsonObject = {
+        "agent_id": agent.agent_id,
+        "ok": agent.ok,
+        "agent_status": agent.agent_status,
+        "slots": agent.slots,
+        "action": agent.action.value,
+        "slot": agent.slot,
+        "error": _fault(agent.error),
+        "warnings": [{"slot": w.slot, "message": w.message} for w in agent.warnings],
+    }
+    if agent.reason:
+        document["reason"] = agent.reason
+    if agent.due_at is not None:
+        document["due_at"] = rfc3339(agent.due_at)
+    return document
+
+
+def _delivery(delivery: Delivery) -> JsonObject:
+    return {
+        "agent_id": delivery.agent_id,
+        "slot": delivery.slot,
+        "status": delivery.status,
+        "delivered": delivery.delivered,
+        "error": _fault(delivery.fault),
+    }
+
+
+def _active(agent_id: str, active: Active, heartbeat: float | None, now: Moment) -> JsonObject:
+    return {
+        "agent_id": agent_id,
+        "ident": active.ref.ident,
+        "idents": active.ref.idents,
+        "state": active.state.value,
+        "started_at": rfc3339(active.start.wall),
+        "last_heartbeat": _time(heartbeat),
+        "overdue": is_overdue(active, now),
+        "slot": active.slot,
+    }
+
+
+def _history(entry: HistoryEntry) -> JsonObject:
+    return {
+        "ident": entry.ident,
+        "agent_id": entry.agent_id,
+        "status": entry.status,
+        "resolved_at": rfc3339(entry.at),
+        "reason": entry.reason,
+        "summary": entry.summary,
+        "outcome": entry.outcome.value,
+        "count": entry.count,
+    }
+
+
+def _fault(fault: Fault | None) -> dict[str, Any] | None:
+    return None if fault is None else fault.document()
+
+
+def _time(wall: float | None) -> str | None:
+    return None if wall is None else rfc3339(wall)

@@ -1,0 +1,84 @@
+"""The live view of `watch` on a terminal."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from hfcal.clock import now, rfc3339
+from hfcal.errors import HfcalError
+from hfcal.news import folded
+from hfcal.report import TickReport
+from hfcal.state.file import StateFile
+from hfcal.state.records import State
+from hfcal.text import one_line
+from hfcal.views.lines import tick_sum
+from hfcal.views.tables import agents_table, waiting_table
+
+_EVENTS = 5
+
+
+class LiveScreen:
+    """Shows the agents as they are, the last events, and when the next pass begins.
+
+    Args:
+        state_file: What to show.
+    """
+
+    pause = 1.0
+
+    def __init__(self, state_file: StateFile) -> None:
+        self._state_file = state_file
+        self._console = Console(markup=False, emoji=False, highlight=False)
+        self._live = Live(console=self._console, screen=False, auto_refresh=False, transient=True)
+        self._events: deque[str] = deque(maxlen=_EVENTS)
+        self._state: State | None = None
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self._draw("first pass under way")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def ticked(self, report: TickReport) -> None:
+        """Take the pass into the view."""
+        self._events.append(f"{rfc3339(report.started)}  {tick_sum(report)}")
+        self._events.extend(f"{rfc3339(now().wall)}  {line}" for line in folded(report.news))
+        self._draw("")
+
+    def failed(self, error: HfcalError) -> None:
+        """Take the failure into the view."""
+        self._events.append(f"{rfc3339(now().wall)}  {error.message}")
+        self._draw("")
+
+    def waiting(self, seconds: float) -> None:
+        """Count down."""
+        self._draw(f"next pass in {seconds:.0f} s, Ctrl-C ends")
+
+    def _draw(self, foot: str) -> None:
+        moment = now()
+        parts: list[RenderableType] = []
+        try:
+            self._state = self._state_file.read() or self._state
+        except HfcalError as error:
+            parts.append(Text(one_line(error.message), "red"))
+        if self._state is not None:
+            parts.append(agents_table(self._state, moment))
+            waiting = waiting_table(self._state, moment)
+            if waiting.row_count:
+                parts.append(waiting)
+        parts += [Text(one_line(event)) for event in self._events]
+        parts.append(Text(foot, "dim"))
+        self._live.update(Group(*parts), refresh=True)

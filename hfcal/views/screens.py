@@ -1,0 +1,78 @@
+"""Where `watch` shows its passes when it is not on a terminal: a line, or a document, for each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+
+from hfcal.clock import now, rfc3339
+from hfcal.errors import HfcalError
+from hfcal.news import folded
+from hfcal.report import TickReport
+from hfcal.views.documents import error_document, tick_document
+from hfcal.views.lines import tick_sum
+
+_PAUSE = 5.0
+
+
+@dataclass
+class LineScreen:
+    """A line for each pass, and one for each piece of news.
+
+    Attributes:
+        log_format: `text` or `json`.
+        pause: Seconds between two looks at the clock.
+    """
+
+    log_format: str = "text"
+    pause: float = _PAUSE
+    _failure: str = field(default="", init=False)
+
+    def ticked(self, report: TickReport) -> None:
+        """Print the pass."""
+        self._failure = ""
+        self._line("tick", tick_sum(report))
+        for line in folded(report.news):
+            self._line("news", line)
+
+    def failed(self, error: HfcalError) -> None:
+        """Print the failure when it is another one than before."""
+        if error.message != self._failure:
+            self._failure = error.message
+            self._line("failure", error.message)
+
+    def waiting(self, seconds: float) -> None:
+        """Say nothing."""
+
+    def _line(self, event: str, message: str) -> None:
+        time = rfc3339(now().wall)
+        if self.log_format == "json":
+            text = json.dumps({"time": time, "event": event, "message": message})
+        else:
+            text = f"{time} {event}: {message}"
+        print(text, flush=True)
+
+
+@dataclass
+class JsonScreen:
+    """One JSON document a line, for each pass.
+
+    Attributes:
+        pause: Seconds between two looks at the clock.
+    """
+
+    pause: float = _PAUSE
+
+    def ticked(self, report: TickReport) -> None:
+        """Print the pass."""
+        print(json.dumps(tick_document(report)), flush=True)
+        for line in folded(report.news):
+            print(f"hfcal: {line}", file=sys.stderr, flush=True)
+
+    def failed(self, error: HfcalError) -> None:
+        """Print the failure."""
+        print(json.dumps(error_document(error.kind, error.message)), flush=True)
+
+    def waiting(self, seconds: float) -> None:
+        """Say nothing."""

@@ -1,0 +1,147 @@
+"""What every wake adapter is, and how the `[wake]` table becomes one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+from hfcal.errors import ConfigError
+from hfcal.model import JsonObject
+from hfcal.settings import Settings, closest
+from hfcal.state.records import Wake
+
+ADAPTERS = ("command", "print")
+DEFAULT_PARALLEL = 8
+
+
+class WakeError(Exception):
+    """A wake failed; the text says why, for people."""
+
+
+class Adapter(Protocol):
+    """One way to wake an agent."""
+
+    def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
+        """Deliver one wake.
+
+        Args:
+            agent_id: Whom to wake.
+            wake: What to tell it.
+            stop: Set when hfcal is to stop: end the waiting as at a time-out.
+
+        Raises:
+            WakeError: It was not delivered.
+        """
+
+
+class Wakers:
+    """The adapters of one host: the `[wake]` table's, and those of single agents.
+
+    Args:
+        settings: With the tables.
+        answer_on_stdout: Whether stdout holds the command's own JSON, so `print` uses stderr.
+
+    Raises:
+        ConfigError: A table is missing or holds something that isn't allowed.
+    """
+
+    def __init__(self, settings: Settings, *, answer_on_stdout: bool) -> None:
+        if settings.wake is None and any(a not in settings.agent_wakes for a in settings.agents):
+            raise ConfigError(
+                "no [wake] table says how agents are woken: add one to "
+                f"{settings.config_file or 'a config file'}, for example:  "
+                '[wake]  adapter = "command"  command = ["my-agent", "--message", "{message}"]'
+            )
+        common = settings.wake or {}
+        self.parallel = _parallel(common)
+        self._default = _adapter(common, "wake", answer_on_stdout) if settings.wake else None
+        self._own = {
+            agent_id: _adapter(table, f"agent.{agent_id}.wake", answer_on_stdout)
+            for agent_id, table in settings.agent_wakes.items()
+        }
+
+    def of(self, agent_id: str) -> Adapter:
+        """The adapter that wakes this agent."""
+        adapter = self._own.get(agent_id, self._default)
+        assert adapter is not None
+        return adapter
+
+
+class Table:
+    """One wake table while it is read: each key is taken once, what is left is unknown.
+
+    Args:
+        table: As in the config file.
+        where: Its name there, for messages.
+    """
+
+    def __init__(self, table: Mapping[str, object], where: str) -> None:
+        self._left = dict(table)
+        self._known: list[str] = []
+        self._where = where
+
+    def take(self, key: str, default: object = None) -> object:
+        """The value of `key`."""
+        self._known.append(key)
+        return self._left.pop(key, default)
+
+    def words(self, key: str) -> list[str]:
+        """A list of at least one text."""
+        value = self.take(key)
+        if not isinstance(value, list) or not value or not all(isinstance(w, str) for w in value):
+            raise self.bad(key, value, 'a list of texts like ["program", "--option"]')
+        if not value[0] or any("\0" in word for word in value):
+            raise self.bad(key, value, "a program's name or path first, and no NUL")
+        return value
+
+    def seconds(self, key: str, default: float, *, least: float, most: float) -> float:
+        """A duration in seconds."""
+        from hfcal.settings import duration
+
+        value = self.take(key, default)
+        try:
+            return duration(value, least=least, most=most)
+        except ValueError as error:
+            raise self.bad(key, value, str(error).removeprefix("allowed: ")) from None
+
+    def one_of(self, key: str, words: tuple[str, ...], default: str | None = None) -> str:
+        """One of a few words."""
+        value = self.take(key, default)
+        if not isinstance(value, str) or value not in words:
+            raise self.bad(key, value, ", ".join(words))
+        return value
+
+    def bad(self, key: str, value: object, allowed: str) -> ConfigError:
+        """The error for a value that isn't allowed."""
+        shown = "missing" if value is None else f"{value!r:.140}"
+        return ConfigError(f"{self._where}.{key} = {shown}: allowed: {allowed}")
+
+    def end(self) -> None:
+        """Raise `ConfigError` for a key that nobody took."""
+        for key in self._left:
+            hint = closest(key, self._known)
+            raise ConfigError(f"unknown key {self._where}.{key}; {hint}")
+
+
+def _adapter(table: JsonObject, where: str, answer_on_stdout: bool) -> Adapter:  # noqa: FBT001
+    reader = Table(table, where)
+    reader.take("parallel")
+    adapter: Adapter
+    if reader.one_of("adapter", ADAPTERS) == "command":
+        from hfcal.wake.command import CommandAdapter
+
+        adapter = CommandAdapter.from_table(reader)
+    else:
+        from hfcal.wake.printing import PrintAdapter
+
+        adapter = PrintAdapter(to_stderr=answer_on_stdout)
+    reader.end()
+    return adapter
+
+
+def _parallel(table: JsonObject) -> int:
+    value = table.get("parallel", DEFAULT_PARALLEL)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 64:
+        raise ConfigError(f"wake.parallel = {value!r:.60}: allowed: a whole number from 1 to 64")
+    return value

@@ -1,0 +1,144 @@
+"""The `command` adapter: starts a program, never through a shell (docs/wake.md, command)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from typing import IO
+
+from hfcal.state.records import Wake
+from hfcal.text import json_line, one_line
+from hfcal.wake.adapter import Table, WakeError
+
+DEFAULT_TIMEOUT = 30.0
+_GRACE = 2.0  # seconds between TERM and KILL
+_LOOK = 0.2  # seconds between two looks at `stop`
+_TAIL = 2000  # bytes of output that a reason is taken from
+_PLACEHOLDER = re.compile(r"\{(agent_id|slot|source|message)\}")
+
+
+@dataclass(frozen=True)
+class CommandAdapter:
+    """Starts `command` and waits for it.
+
+    Attributes:
+        command: The program and its arguments, with placeholders.
+        timeout: Seconds it may take.
+    """
+
+    command: tuple[str, ...]
+    timeout: float = DEFAULT_TIMEOUT
+
+    @classmethod
+    def from_table(cls, table: Table) -> CommandAdapter:
+        """Read the adapter's part of a wake table.
+
+        Raises:
+            ConfigError: Something in it isn't allowed.
+        """
+        command = tuple(table.words("command"))
+        table.one_of("mode", ("wait",), "wait")
+        timeout = table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600)
+        return cls(command, timeout)
+
+    def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
+        """Start the command and wait until it exits with 0.
+
+        Raises:
+            WakeError: It can't be started, exits otherwise, or takes too long.
+        """
+        parts = {
+            "agent_id": agent_id,
+            "slot": wake.slot,
+            "source": wake.source,
+            "message": wake.message,
+        }
+        arguments = [_PLACEHOLDER.sub(lambda m: parts[m[1]], word) for word in self.command]
+        on_stdin = not any("{message}" in word for word in self.command)
+        # Files, not pipes: a child that doesn't read, or a grandchild that keeps its output open,
+        # holds up nobody.
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output:
+            if on_stdin:
+                given.write(wake.message.encode())
+                given.seek(0)
+            try:
+                process = subprocess.Popen(
+                    arguments,
+                    stdin=given,
+                    stdout=output,
+                    stderr=output,
+                    env=_environment(agent_id, wake),
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise WakeError(f"cannot start {one_line(arguments[0], 200)}: {reason}") from error
+            self._wait(process, output, stop)
+
+    def _wait(
+        self, process: subprocess.Popen[bytes], output: IO[bytes], stop: threading.Event
+    ) -> None:
+        deadline = time.monotonic() + self.timeout
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or stop.is_set():
+                _end_group(process)
+                raise WakeError(self._too_long(stopped=left > 0) + _tail(output))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(min(_LOOK, left))
+                break
+        if status > 0:
+            raise WakeError(f"{self.command[0]} exited with {status}{_tail(output)}")
+        if status < 0:
+            raise WakeError(f"{self.command[0]} was killed by {_name(-status)}{_tail(output)}")
+
+    def _too_long(self, *, stopped: bool) -> str:
+        if stopped:
+            return f"{self.command[0]} was still running when hfcal was told to stop"
+        return (
+            f"{self.command[0]} took longer than {self.timeout:g} s; "
+            'a command that is the agent itself wants mode = "detach"'
+        )
+
+
+def _environment(agent_id: str, wake: Wake) -> dict[str, str]:
+    environment = {k: v for k, v in os.environ.items() if k != "HFCAL_API_KEY"}
+    environment |= {
+        "HFCAL_AGENT_ID": agent_id,
+        "HFCAL_SLOT": wake.slot,
+        "HFCAL_SOURCE": wake.source,
+        "HFCAL_SLOT_JSON": json_line(wake.details),
+        "HFCAL_IDEMPOTENCY_KEY": wake.key,
+    }
+    return environment
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End the command and all that it started in its session: TERM, then KILL."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+
+
+def _tail(output: IO[bytes]) -> str:
+    """The end of the command's output, as `: text`; empty when it said nothing."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _TAIL))
+    text = one_line(output.read().decode("utf-8", "replace"), 10_000)
+    return f": {text[-300:]}" if text else ""
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

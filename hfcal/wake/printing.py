@@ -1,0 +1,27 @@
+"""The `print` adapter: shows the message instead of waking anybody, for trying things out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+
+from hfcal.state.records import Wake
+
+
+@dataclass(frozen=True)
+class PrintAdapter:
+    """Prints each wake.
+
+    Attributes:
+        to_stderr: Whether stdout belongs to the command's own answer.
+    """
+
+    to_stderr: bool = False
+
+    def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:  # noqa: ARG002
+        """Print one wake."""
+        stream = sys.stderr if self.to_stderr else sys.stdout
+        # One write, so that wakes made side by side don't mingle.
+        stream.write(f"--- wake {agent_id} ({wake.source})\n{wake.message}---\n")
+        stream.flush()
