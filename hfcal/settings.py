@@ -246,7 +246,7 @@ def load(options: Options, environment: Mapping[str, str], *, lenient: bool = Fa
 
     Raises:
         ConfigError: A value isn't allowed, a key is unknown, or a file can't be read.
-        UsageError: An agent id from option or environment can't be one.
+        UsageError: An option, or an agent id in the environment, isn't allowed.
     """
     try:
         config_file, document = _read_config(options, environment)
@@ -394,7 +394,7 @@ def _read(name: str, key: _Key, value: object, where: str) -> object:
     except _BadValueError as error:
         shown = "(secret)" if name == "api_key" else f"{value!r:.140}"
         message = f"{where} = {shown}: {error}"
-        if name == "agents" and not where.endswith(": agents"):
+        if where.startswith("--") or where == "HFCAL_AGENTS":
             raise UsageError(message) from None
         raise ConfigError(message) from None
 

@@ -47,7 +47,7 @@ class Tick:
         state_file: The shared state.
         wakers: How agents are woken.
         commands: How agents call back.
-        workers: Threads for requests; made for this tick when None.
+        workers: Threads for requests, which outlive this tick.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Tick:
         state_file: StateFile,
         wakers: Wakers,
         commands: Commands,
-        workers: Workers | None = None,
+        workers: Workers,
     ) -> None:
         self.settings = settings
         self.wakers = wakers
@@ -67,8 +67,7 @@ class Tick:
         self.stopping = False
         self.hurry = threading.Event()
         self._file = state_file
-        self._own_workers = workers is None
-        self._workers = workers or make_workers(settings)
+        self._workers = workers
         self._wake_workers = Workers(wakers.parallel, lambda: make_bridge(settings))
         self._places = wakers.parallel
         self._handing_out = False
@@ -96,11 +95,10 @@ class Tick:
         try:
             self._run()
         finally:
+            self.commit.close(StateError("the tick is over"))
             for agent_pass in self._running:
                 agent_pass.let_go()
             self._wake_workers.close()
-            if self._own_workers:
-                self._workers.close()
         report.seconds = time.monotonic() - self._started
         by_id = {p.agent_id: p.report for p in self._passes if p.asks}
         report.agents = [by_id[a] for a in self.settings.agents if a in by_id]
@@ -275,7 +273,7 @@ class Tick:
         try:
             job(bridge)
         except StateError as error:
-            self._error = error
+            self._error = self._error or error
         except Exception as error:  # one agent's bug is not another's
             agent_pass.fail(error)
 

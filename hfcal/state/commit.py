@@ -31,6 +31,11 @@ class _Request:
     result: Any = None
     error: BaseException | None = None
 
+    def fail(self, error: BaseException) -> None:
+        """It is not saved."""
+        self.error = error
+        self.saved.set()
+
 
 class GroupCommit:
     """The queue of changes to one state file.
@@ -41,8 +46,9 @@ class GroupCommit:
     def __init__(self, state_file: StateFile) -> None:
         self._file = state_file
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._counting = threading.Lock()
+        self._guard = threading.Lock()
         self._working = 0
+        self._closed: BaseException | None = None
         self._last_save = 0.0
 
     def commit(self, change: Change[T]) -> T:
@@ -53,7 +59,7 @@ class GroupCommit:
         """
         request = _Request(change)
         self.stop_work()
-        self._requests.put(request)
+        self._put(request)
         request.saved.wait()
         self.start_work()
         if request.error is not None:
@@ -66,20 +72,32 @@ class GroupCommit:
 
         If it can't be saved, `run` raises.
         """
-        self._requests.put(_Request(change, then))
+        self._put(_Request(change, then))
 
     def call(self, then: Callable[[], None]) -> None:
         """Have the owner thread call `then`, after what was handed in before."""
-        self._requests.put(_Request(None, lambda _: then()))
+        self._put(_Request(None, lambda _: then()))
+
+    def close(self, error: BaseException) -> None:
+        """Nothing more is saved: who waits, or comes later, gets `error`; for the owner thread."""
+        with self._guard:
+            self._closed = error
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except queue.Empty:
+                return
+            if request is not None:
+                request.fail(error)
 
     def start_work(self) -> None:
         """A worker is busy and may hand in a change."""
-        with self._counting:
+        with self._guard:
             self._working += 1
 
     def stop_work(self) -> None:
         """A worker isn't busy any more, or waits for its change."""
-        with self._counting:
+        with self._guard:
             self._working -= 1
 
     def nudge(self) -> None:
@@ -100,6 +118,13 @@ class GroupCommit:
             batch = self._gather()
             if batch:
                 self._save(batch, after_save)
+
+    def _put(self, request: _Request) -> None:
+        with self._guard:
+            if self._closed is None:
+                self._requests.put(request)
+                return
+        request.fail(self._closed)
 
     def _gather(self) -> list[_Request]:
         batch: list[_Request] = []
@@ -128,8 +153,7 @@ class GroupCommit:
                 self._last_save = time.monotonic()
         except BaseException as error:
             for request in batch:
-                request.error = error
-                request.saved.set()
+                request.fail(error)
             raise
         for request in batch:
             request.saved.set()
