@@ -1,0 +1,149 @@
+"""One request under `/calendar`: the faults that meet it, the calendar, and the journal."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hfcal.sim.api import AGENT_HEADER, CLAW_HEADER, Api
+from hfcal.sim.calendar import Calendar
+from hfcal.sim.clock import rfc3339
+from hfcal.sim.faults import Fault, FaultBox
+from hfcal.sim.journal import Entry, Journal
+from hfcal.sim.messages import Answer, Request, detail, read_json
+from hfcal.sim.routes import Route, find_route
+from hfcal.sim.slots import Slot
+
+_KEPT_BODY = 4096
+
+Wait = Callable[[float], object]
+"""Waits for seconds, or until the simulator stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """What the journal says of a request besides what the calendar made of it."""
+
+    request: Request
+    route: Route
+    fault: str | None
+
+
+class Exchange:
+    """Serves requests, each as the armed faults let it."""
+
+    def __init__(self, calendar: Calendar, api: Api, faults: FaultBox, journal: Journal) -> None:
+        self._calendar = calendar
+        self._api = api
+        self._faults = faults
+        self._journal = journal
+
+    def serve(self, request: Request, wait: Wait) -> Answer | None:
+        """Return the answer, or None when the connection is to be closed without one."""
+        route = find_route(request.path)
+        agent = request.headers.get(AGENT_HEADER.lower(), "")
+        chosen = self._faults.choose(route.kind, agent, route.slot)
+        noted = _Noted(request, route, chosen.name)
+        if chosen.latency:
+            wait(chosen.latency)
+        fault = chosen.fault
+        if fault is None:
+            return self._apply(noted)
+        match fault.action:
+            case "drop_before":
+                return self._pass_by(noted, None)
+            case "drop_after":
+                self._apply(noted, answered=False)
+                return None
+            case "hang":
+                self._act(noted, fault, None)
+                assert fault.hang is not None
+                wait(fault.hang)
+                return None
+            case "duplicate":
+                self._apply(noted, answered=False)
+                return self._apply(noted)
+            case _:
+                return self._act(noted, fault, _answer(fault))
+
+    def _act(self, noted: _Noted, fault: Fault, answer: Answer | None) -> Answer | None:
+        if fault.effect:
+            self._apply(noted, answered=False, instead=answer)
+            return answer
+        return self._pass_by(noted, answer)
+
+    def _apply(
+        self, noted: _Noted, *, answered: bool = True, instead: Answer | None = None
+    ) -> Answer:
+        """Let the request take effect, and note it in the order of the effects."""
+        with self._calendar.lock:
+            slot = self._slot(noted.route)
+            before = slot.spec.status if slot else None
+            answer = self._api.answer(noted.request, noted.route)
+            sent = answer if answered else instead
+            self._note(noted, slot, before, answer.status, sent)
+        return answer
+
+    def _pass_by(self, noted: _Noted, answer: Answer | None) -> Answer | None:
+        with self._calendar.lock:
+            slot = self._slot(noted.route)
+            self._note(noted, slot, slot.spec.status if slot else None, None, answer)
+        return answer
+
+    def _slot(self, route: Route) -> Slot | None:
+        if route.slot is None:
+            return None
+        if route.virtual:
+            return self._calendar.find(route.slot)
+        is_id = route.slot.isascii() and route.slot.isdigit() and len(route.slot) < 20
+        return self._calendar.find(int(route.slot)) if is_id else None
+
+    def _note(
+        self,
+        noted: _Noted,
+        slot: Slot | None,
+        before: str | None,
+        decision: int | None,
+        sent: Answer | None,
+    ) -> None:
+        request = noted.request
+        self._journal.add(
+            Entry(
+                at=rfc3339(self._calendar.clock.now()),
+                monotonic=time.monotonic(),
+                received=request.received,
+                method=request.method,
+                path=request.path,
+                kind=noted.route.kind,
+                agent=request.headers.get(AGENT_HEADER.lower()),
+                claw=request.headers.get(CLAW_HEADER.lower()),
+                user_agent=request.headers.get("user-agent"),
+                body=_body(request.body),
+                slot=noted.route.slot,
+                slot_id=slot.spec.id if slot else None,
+                before=before,
+                after=slot.spec.status if slot else None,
+                decision=decision,
+                effect=decision is not None and decision < 300,
+                answer=sent.status if sent else None,
+                fault=noted.fault,
+            )
+        )
+
+
+def _answer(fault: Fault) -> Answer:
+    retry = () if fault.retry_after is None else (("Retry-After", str(fault.retry_after)),)
+    status = fault.status or 200
+    if fault.body is None:
+        return detail(status, "Fault on demand", retry)
+    return Answer(status, fault.body.encode("utf-8", "surrogatepass"), fault.content_type, retry)
+
+
+def _body(body: bytes) -> object:
+    if not body:
+        return None
+    if len(body) <= _KEPT_BODY:
+        try:
+            return read_json(body)
+        except ValueError:
+            pass
+    return body[:_KEPT_BODY].decode("utf-8", "replace")
