@@ -72,11 +72,13 @@ class Bridge:
             path = f"/calendar/slots/virtual/{quote(ref.virtual[0], safe='')}/agent-update"
         answer = self._ask("PATCH", path, agent_id, body)
         self._require_success(answer)
+        if not answer.body.strip():
+            return None
         try:
             return real_id_of(answer.json())
-        except ValueError:
-            # The update is accepted; only its answer can't be read, as with an empty body.
-            return None
+        except ValueError as error:
+            # A proxy's log-in page is a 200 as well, and must not cost a completion.
+            raise BridgeError(self._unreadable("update", answer, error)) from error
 
     def post_status(self, agent_id: str, status: str) -> None:
         """Tell what the agent is doing (docs/protocol.md, Agent status).
@@ -162,7 +164,7 @@ class Bridge:
         else:
             why = "it is not JSON" if not answer.body[:1].strip(b"{[") else one_line(str(error), 80)
         message = f"the {what} answer of {self.backend_url} can't be read: {why}"
-        return Fault("bad_response", message, answer.status)
+        return Fault("bad_response", message, answer.status, maybe_done=True)
 
 
 def _auth(api_key: str) -> dict[str, str]:

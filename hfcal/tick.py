@@ -123,7 +123,9 @@ class Tick:
         if hurry:
             self._stop_by = time.monotonic() + STOP_PATIENCE
             self.hurry.set()
-            threading.Timer(STOP_PATIENCE, self.commit.nudge).start()
+            alarm = threading.Timer(STOP_PATIENCE, self.commit.nudge)
+            alarm.daemon = True
+            alarm.start()
         self.commit.nudge()
 
     def policy(self) -> Policy:
@@ -203,7 +205,7 @@ class Tick:
             state.backend_url = settings.backend_url
             state.claw_identifier = settings.claw_identifier
             state.heartbeat_every = settings.heartbeat_interval
-            state.configured = list(settings.agents)
+            state.configured = _configured(settings, state)
             for agent_id, agent in state.agents.items():
                 ending = slots.abandon_if_overdue(state, agent_id, settings.abandon_after, moment)
                 if ending is not None:
@@ -360,6 +362,13 @@ def make_bridge(settings: Settings) -> Bridge:
 def make_workers(settings: Settings) -> Workers:
     """Threads for requests by the settings."""
     return Workers(settings.concurrency, lambda: make_bridge(settings))
+
+
+def _configured(settings: Settings, state: State) -> list[str]:
+    """Whose heartbeats are to be expected; a tick for single agents doesn't end the others'."""
+    if settings.sources.get("agents") != "option":
+        return list(settings.agents)
+    return list(dict.fromkeys([*state.configured, *settings.agents]))
 
 
 def _note_no_sync(state: State, fault: Fault) -> None:

@@ -6,8 +6,9 @@ takes longer than the interval is never overlapped, and the beats it missed are 
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import signal
-import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -44,20 +45,30 @@ class Watch:
         interval: Seconds from the start of one pass to the start of the next.
         make_tick: Makes each pass.
         screen: Where to show it.
+        log: Gets each report as well.
     """
 
-    def __init__(self, interval: float, make_tick: Callable[[], Tick], screen: Screen) -> None:
+    def __init__(
+        self,
+        interval: float,
+        make_tick: Callable[[], Tick],
+        screen: Screen,
+        log: Callable[[TickReport], None] | None = None,
+    ) -> None:
         self._interval = interval
         self._make_tick = make_tick
         self._screen = screen
-        self._stopped = threading.Event()
+        self._log = log
+        self._stopped = False
+        # A queue, since a signal handler may put into it wherever it interrupts; an Event may not.
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._tick: Tick | None = None
 
     def run(self) -> None:
         """Tick until SIGTERM or SIGINT, which lets the running pass end; a second one doesn't."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        while not self._stopped.is_set():
+        while not self._stopped:
             began = time.monotonic()
             self._pass()
             self._wait(began)
@@ -65,8 +76,11 @@ class Watch:
     def _pass(self) -> None:
         try:
             self._tick = self._make_tick()
-            if not self._stopped.is_set():
-                self._screen.ticked(self._tick.run())
+            if not self._stopped:
+                report = self._tick.run()
+                self._screen.ticked(report)
+                if self._log is not None:
+                    self._log(report)
         except HfcalError as error:
             self._screen.failed(error)
         finally:
@@ -76,16 +90,18 @@ class Watch:
         beats = (time.monotonic() - began) // self._interval + 1
         until = began + beats * self._interval
         asleep = boot_clock() - time.monotonic()
-        while not self._stopped.is_set():
+        while not self._stopped:
             left = until - time.monotonic()
             if left <= 0 or boot_clock() - time.monotonic() - asleep > _ASLEEP:
                 return
             self._screen.waiting(left)
-            self._stopped.wait(min(left, self._screen.pause))
+            with contextlib.suppress(queue.Empty):
+                self._signals.get(timeout=min(left, self._screen.pause))
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        if self._stopped.is_set():
+        if self._stopped:
             raise SystemExit(128 + number)
-        self._stopped.set()
+        self._stopped = True
+        self._signals.put(number)
         if self._tick is not None:
             self._tick.stop(number, hurry=False)

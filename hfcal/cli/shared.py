@@ -61,7 +61,13 @@ class Shared:
         """All settings; see `hfcal.settings.load`."""
         from hfcal.settings import load
 
-        return load(self.options(), os.environ, lenient=lenient)
+        settings = load(self.options(), os.environ, lenient=lenient)
+        if settings.log_file is not None:
+            from hfcal.log import open_log
+
+            level = "debug" if self.verbose > 1 else "info" if self.verbose else settings.log_level
+            open_log(settings.log_file, level, settings.log_format)
+        return settings
 
     def state_file(self, settings: Settings) -> StateFile:
         """The state file of these settings; lost state is said on stderr."""

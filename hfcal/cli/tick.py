@@ -49,6 +49,10 @@ def tick(
         job = tick_maker(shared, settings, state_file)()
         _stop_on_signals(job)
         report = job.run()
+    if settings.log_file is not None:
+        from hfcal.log import log_tick
+
+        log_tick(report)
     _show(report, shared, lost)
     return exit_code(report)
 

@@ -35,13 +35,18 @@ def watch(
     state_file = shared.state_file(settings)
     make = tick_maker(shared, settings, state_file)
     every = settings.heartbeat_interval
+    log = None
+    if settings.log_file is not None:
+        from hfcal.log import log_tick
+
+        log = log_tick
     if shared.json:
-        Watch(every, make, JsonScreen()).run()
+        Watch(every, make, JsonScreen(), log).run()
     elif sys.stdout.isatty():
         from hfcal.views.live import LiveScreen
 
         with LiveScreen(state_file) as screen:
-            Watch(every, make, screen).run()
+            Watch(every, make, screen, log).run()
     else:
-        Watch(every, make, LineScreen(settings.log_format)).run()
+        Watch(every, make, LineScreen(settings.log_format), log).run()
     return 0
