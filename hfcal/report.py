@@ -75,6 +75,11 @@ class TickReport:
         return sum(1 for agent in self.agents if agent.action is action)
 
     @property
+    def dispatched(self) -> int:
+        """How many agents were woken."""
+        return self.count(Action.DISPATCHED)
+
+    @property
     def delivered(self) -> int:
         """How many updates the backend took."""
         return sum(1 for delivery in self.deliveries if delivery.delivered)
