@@ -183,7 +183,8 @@ class AgentPass:
             slots.adopt(state, self.agent_id, decision.slot, moment)
         elif decision.lost:
             slots.give_up_uncertain(state, self.agent_id, moment)
-            self.news.append(News(self.agent_id, slots.UNCERTAIN))
+            ident = state.history[-1].ident
+            self.news.append(News(self.agent_id, f"slot {ident}: {slots.UNCERTAIN}"))
         elif decision.action is Action.RESOLVED and decision.slot is not None:
             assert decision.slot.status is not None
             slots.resolve(state, self.agent_id, decision.slot.status, moment)
@@ -191,7 +192,7 @@ class AgentPass:
             slots.mark_again(state, self.agent_id, moment)
         elif decision.woken and decision.slot is not None and decision.slot.status is not None:
             assert agent.active is not None
-            slots.note_taken_for_woken(agent.active, decision.slot.status)
+            slots.note_taken_for_woken(agent.active, decision.slot.status, moment)
         self._show(decision, agent)
 
     def _remember(self, agent: AgentState, slot: Slot, moment: Moment) -> Wake:

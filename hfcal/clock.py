@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-DAY = 86_400.0
+EARLIEST, FARTHEST = -6.2e10, 2.5e11  # seconds since 1970 that a calendar can show
 
 
 @dataclass(frozen=True)

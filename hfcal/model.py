@@ -154,7 +154,8 @@ class SlotRef:
         Raises:
             ValueError: `ident` can't be a slot's.
         """
-        if ident.isascii() and ident.isdigit() and 1 <= int(ident[:20]) <= MAX_REAL_ID:
+        real = ident.isascii() and ident.isdigit() and len(ident) < 20 and ident[0] != "0"
+        if real and int(ident) <= MAX_REAL_ID:
             return cls(real=[int(ident)])
         if not valid_virtual_id(ident):
             raise ValueError(ident)

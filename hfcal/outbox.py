@@ -176,7 +176,9 @@ def settle(state: State, agent_id: str, result: Result, now: Moment) -> Delivery
     if not fault.maybe_done:
         update.doubtful = sending.repeat
     refused = False
-    if fault.http_status == 404 and not sending.ref.real:
+    if fault.http_status == 404 and not sending.ref.real and update.ref.real:
+        update.not_before = None  # the real id was learned while the virtual one was tried
+    elif fault.http_status == 404 and not sending.ref.real:
         note_became_real(agent, update.ref, now)
         update.not_before = now.wall + UNRESOLVED_PAUSE
         if two_days_past(update.ref.date or utc_date(update.since), now.wall):
@@ -275,6 +277,7 @@ def _delivered(
 def _waits(update: Update, fault: Fault, wall: float) -> bool:
     """Whether the update stays in the queue after this fault."""
     if fault.http_status is None or fault.http_status in {401, 403}:
+        update.failing_since = None
         return True
     if fault.http_status >= 500 or fault.http_status in _PASSING:
         update.failing_since = update.failing_since or wall

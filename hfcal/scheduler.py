@@ -11,12 +11,13 @@ from datetime import UTC, date, datetime, tzinfo
 from datetime import time as time_of_day
 from enum import StrEnum
 
-from hfcal.clock import Moment, rfc3339
+from hfcal.clock import FARTHEST, Moment, rfc3339
 from hfcal.model import AgentStatus, Heartbeat, Slot
 from hfcal.outbox import waiting_for
 from hfcal.slots import LONGEST_WAKE_PAUSE, ended_before, failed_wake
 from hfcal.state.records import Active, AgentState, NextSlot
 
+NO_TIME = "no time left in this tick"
 SLACK = 60.0  # seconds that a slot may be dispatched before its time
 
 
@@ -112,7 +113,8 @@ def decide(
     waiting_next = _next(sorted_slots, now, policy)
     keeps = _keeps(agent, heartbeat, now)
     if agent.active is not None:
-        return _about_active(agent, agent.active, heartbeat, keeps, waiting_next)
+        late = "" if policy.may_wake else NO_TIME
+        return _about_active(agent, agent.active, heartbeat, keeps or late, waiting_next)
     running = [
         s
         for s in heartbeat.slots
@@ -154,9 +156,10 @@ def due_at(slot: Slot, zone: tzinfo, now: Moment) -> float | None:
             else datetime.fromtimestamp(now.wall, zone).date()
         )
         moment = datetime.combine(day, at)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+        wall = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError):
         return None
+    return wall if 0 <= wall <= FARTHEST else None
 
 
 def _about_active(
@@ -215,8 +218,7 @@ def _sort(
 def _dispatch(found: _Sorted, now: Moment, policy: Policy) -> Decision:
     best, rest = found.ready[0], _Sorted(found.ready[1:], [], [], found.early)
     if not policy.may_wake:
-        reason = "no time left in this tick"
-        return Decision(Action.SKIPPED, best, reason, next=_next(found, now, policy))
+        return Decision(Action.SKIPPED, best, NO_TIME, next=_next(found, now, policy))
     return Decision(
         Action.DISPATCHED,
         best,

@@ -119,7 +119,7 @@ def note_wake_failed(
     reason = f"wake failed: {reason}"
     ident = active.ref.ident
     for entry in reversed(state.history):
-        if entry.agent_id == agent_id and entry.ident == ident:
+        if entry.agent_id == agent_id and active.ref.named(entry.ident):
             if entry.reason.startswith("wake failed: ") and entry.outcome is Outcome.LOCAL:
                 state.history.remove(entry)
             break
@@ -129,11 +129,12 @@ def note_wake_failed(
     return failed
 
 
-def note_taken_for_woken(active: Active, status: SlotStatus) -> None:
+def note_taken_for_woken(active: Active, status: SlotStatus, now: Moment) -> None:
     """The backend lists a slot as running whose wake wasn't noted: it was woken."""
     active.wake = None
     active.announced = True
     active.state = ActiveState(status.value)
+    active.paused = now if status is SlotStatus.PAUSED else None
 
 
 def give_up_uncertain(state: State, agent_id: str, now: Moment) -> None:
@@ -262,7 +263,7 @@ def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -
         active.doomed = None
         return None
     if not since.same_boot(now):
-        if active.doomed is None or not active.doomed.same_boot(now):
+        if active.doomed is None or active.doomed.boot_id != now.boot_id:
             active.doomed = now
         if active.doomed.seconds_until(now) < HOUR:
             return None
@@ -272,32 +273,39 @@ def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -
 
 
 def note_listed(state: State, agent_id: str, slots: Iterable[Slot], now: Moment) -> None:
-    """Take over what a heartbeat tells of remembered slots: their ids, and that they are listed.
-
-    A slot whose real id was missing and that is pending gets `ongoing` before what waits for it.
-    """
+    """Take over what a heartbeat tells of remembered slots: their ids, and that they are listed."""
     agent = state.agent(agent_id)
     for slot in slots:
-        waiting = waiting_for(agent, slot.ref)
-        found = bool(slot.ref.real) and any(u.ref.unresolved for u in waiting)
-        learn(agent, slot.ref)
+        learn_listed(state, agent_id, slot, now)
         for ended in agent.ended:
             if ended.ref.same(slot.ref):
                 ended.listed = now.wall
         for failed in agent.failed:
             if failed.ref.same(slot.ref):
                 failed.listed = now.wall
-        if found and slot.status is not None and slot.status.pending:
-            first = waiting[0]
-            if first.status != "ongoing":
-                again = Update(
-                    number=state.take_number(),
-                    ref=first.ref.copy(),
-                    status="ongoing",
-                    since=now.wall,
-                    started_at=first.started_at or utc_time(first.since),
-                )
-                agent.queue.insert(agent.queue.index(first), again)
+
+
+def learn_listed(state: State, agent_id: str, slot: Slot, now: Moment) -> None:
+    """Take over the ids of a listed slot.
+
+    One whose real id was missing and that is pending gets `ongoing` before what waits for it.
+    """
+    agent = state.agent(agent_id)
+    waiting = waiting_for(agent, slot.ref)
+    found = bool(slot.ref.real) and any(u.ref.unresolved for u in waiting)
+    learn(agent, slot.ref)
+    if not found or slot.status is None or not slot.status.pending:
+        return
+    first = waiting[0]
+    if first.status != "ongoing":
+        again = Update(
+            number=state.take_number(),
+            ref=first.ref.copy(),
+            status="ongoing",
+            since=now.wall,
+            started_at=first.started_at or utc_time(first.since),
+        )
+        agent.queue.insert(agent.queue.index(first), again)
 
 
 def trim_history(state: State, cap: int) -> None:

@@ -21,7 +21,7 @@ from hfcal.clock import now, utc_date
 from hfcal.errors import BridgeError, Fault, StateError
 from hfcal.model import Slot
 from hfcal.news import News
-from hfcal.outbox import has_work, learn, unresolved
+from hfcal.outbox import has_work, unresolved
 from hfcal.report import TickReport
 from hfcal.scheduler import Policy
 from hfcal.settings import Settings
@@ -302,7 +302,7 @@ class Tick:
                 continue
             agent = state.agent(agent_id)
             for slot in listed:
-                learn(agent, slot.ref)
+                slots.learn_listed(state, agent_id, slot, moment)
             running = [s for s in listed if s.status is not None and s.status.running]
             running = [s for s in running if slots.ended_before(agent, s.ref) is None]
             if state.sync.needed and agent.active is None and running:

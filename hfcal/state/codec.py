@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
+from hfcal.clock import EARLIEST, FARTHEST
 from hfcal.model import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
 from hfcal.state import records
 from hfcal.state.records import SCHEMA, State, Update
@@ -23,8 +24,6 @@ from hfcal.state.records import SCHEMA, State, Update
 _Record = TypeVar("_Record")
 _Decoder = Callable[[Any, str], Any]
 
-# Seconds since 1970 that a calendar can show; also far beyond any duration.
-_FARTHEST = 2.5e11
 _STATUSES = {"ongoing", "paused", "finished", "aborted"}
 
 
@@ -119,7 +118,7 @@ def decode(cls: type[_Record], document: object, where: str = "") -> _Record:
 
 def _parse(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_no_constant)
+        document = json.loads(content, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(document, dict):
@@ -224,7 +223,8 @@ def _exactly(cls: type) -> _Decoder:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FARTHEST:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and EARLIEST <= value <= FARTHEST:
         return float(value)
     raise ValueError(f"{where}: not a number in range")
 
@@ -235,6 +235,13 @@ def _anything(value: Any, where: str) -> Any:  # noqa: ARG001  # a decoder as th
 
 def _no_constant(word: str) -> float:
     raise ValueError(f"{word} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in {float("inf"), float("-inf")}:
+        raise ValueError(f"{digits[:20]} is no number")
+    return value
 
 
 __all__ = [

@@ -212,17 +212,11 @@ class StateFile:
     def _rebuild(self, content: bytes, error: ValueError) -> State:
         """A new state in place of a damaged one, which is kept beside it."""
         moment = now()
-        stamp = rfc3339(moment.wall).replace(":", "")
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(self.path, aside)
-        except OSError as problem:
-            raise self._unusable(problem) from problem
+        aside = self._set_aside(rfc3339(moment.wall).replace(":", ""))
         state = State(created=moment.wall)
         saved = 0
         for agent_id, updates in salvage_updates(content).items():
-            for update in sorted(updates, key=lambda u: u.number):
+            for update in updates:
                 update.number = state.take_number()
                 state.agent(agent_id).queue.append(update)
                 saved += 1
@@ -231,6 +225,22 @@ class StateFile:
             f"the backend, {saved} waiting updates were saved from it"
         )
         return state
+
+    def _set_aside(self, stamp: str) -> Path:
+        """Keep the damaged file under another name; it stays in place until the new one is."""
+        for attempt in range(1, 1000):
+            more = "" if attempt == 1 else f"-{attempt}"
+            aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}{more}")
+            try:
+                os.link(self.path, aside)
+            except FileExistsError:
+                if aside.exists() and aside.samefile(self.path):  # killed before the new one was
+                    return aside
+            except OSError as error:
+                raise self._unusable(error) from error
+            else:
+                return aside
+        raise StateError(f"{self.path} is damaged, and there is no name left to keep it under")
 
     def _save(self, state: State) -> None:
         content = encode_state(state)
