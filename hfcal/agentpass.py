@@ -7,7 +7,7 @@ on the thread that owns the state, inside a transaction or after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from hfcal import slots
 from hfcal.bridge import Bridge
 from hfcal.clock import Moment, now
 from hfcal.delivery import Courier
-from hfcal.errors import BridgeError, Fault
+from hfcal.errors import BridgeError, Fault, StateError
 from hfcal.model import Heartbeat, Slot, SlotType
 from hfcal.news import News, note_fault, note_well
 from hfcal.report import AgentReport
@@ -66,12 +66,12 @@ class AgentPass:
         """Deliver what waits, ask the backend, and hand in what it said."""
         if self._tick.stopping:
             self.report.reason = "stopped before its turn"
-            self._tick.commit.call(self.close)
+            self._close_later()
             return
         self._lock = self._tick.locks.try_take(self.agent_id)
         if self._lock is None:
             self.report.reason = TAKEN
-            self._tick.commit.call(self.close)
+            self._close_later()
             return
         if self._tick.has_work(self.agent_id):
             self._deliver(bridge)
@@ -90,10 +90,10 @@ class AgentPass:
             self._tick.breaker.note(fault)
         if heartbeat is None:
             assert fault is not None
-            self._tick.commit.later(partial(self._note_failure, fault=fault), self._proceed)
+            self._later(partial(self._note_failure, fault=fault), self._proceed)
         else:
             self._heartbeat = heartbeat
-            self._tick.commit.later(self._reconcile, self._proceed)
+            self._later(self._reconcile, self._proceed)
 
     def fail(self, error: Exception) -> None:
         """A bug ended the pass; the other agents go on."""
@@ -101,7 +101,7 @@ class AgentPass:
         message = f"a bug in hfcal: {type(error).__name__}: {error}"
         self.report.action = Action.ERROR
         self.report.error = Fault("internal", message)
-        self._tick.commit.call(self.close)
+        self._close_later()
 
     def try_again(self) -> None:
         """A place to wake has come free: take it and the lock, and decide anew (owner thread)."""
@@ -112,7 +112,7 @@ class AgentPass:
             self.report.action, self.report.reason = Action.SKIPPED, TAKEN
             self.close()
             return
-        self._tick.commit.later(self._decide_again, self._proceed)
+        self._later(self._decide_again, self._proceed)
 
     def close(self) -> None:
         """Let go of the agent (owner thread)."""
@@ -151,6 +151,8 @@ class AgentPass:
         agent.heartbeat = agent.good_heartbeat = moment.wall
         agent.error = agent.error_kind = ""
         self._tell(note_well(agent.troubles, self.agent_id, "heartbeat", moment.wall))
+        if not agent.queue:  # a command may have delivered what a tick could not
+            self._tell(note_well(agent.troubles, self.agent_id, "delivery", moment.wall))
         self._note_problems(agent, moment)
         slots.note_listed(state, self.agent_id, self._heartbeat.slots, moment)
         self._carry_out(state, self._decide(agent, moment), moment)
@@ -160,7 +162,7 @@ class AgentPass:
         """After waiting for a place without the lock: only to wake, if that is still right."""
         moment = now()
         agent = state.agent(self.agent_id)
-        if agent.active is not None:
+        if agent.active is not None and agent.active.wake is None:
             self._show(Decision(Action.BUSY), agent)
             return
         self._carry_out(state, self._decide(agent, moment), moment)
@@ -313,9 +315,22 @@ class AgentPass:
 
     def _end_pass(self) -> None:
         if self.courier is not None and self.courier.deliveries:
-            self._tick.commit.later(self._note_deliveries, lambda _: self.close())
+            self._later(self._note_deliveries, lambda _: self.close())
         else:
-            self._tick.commit.call(self.close)
+            self._close_later()
+
+    def _later(self, change: Callable[[State], None], then: Callable[[None], None]) -> None:
+        self._tick.commit.later(change, then, self._not_saved)
+
+    def _close_later(self) -> None:
+        self._tick.commit.call(self.close, self._not_saved)
+
+    def _not_saved(self, error: BaseException) -> None:
+        """A bug is this agent's alone; else the whole tick is at its end."""
+        if isinstance(error, Exception) and not isinstance(error, StateError):
+            self.fail(error)
+        else:
+            self.let_go()
 
     def _take_place(self) -> bool:
         self._has_place = self._has_place or self._tick.take_place()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from hfcal.clock import now
 from hfcal.errors import BridgeError, Fault
 from hfcal.http import Answer, HttpClient, HttpError
 from hfcal.model import (
@@ -39,6 +40,7 @@ class Bridge:
         self.backend_url = backend_url
         self.claw_identifier = claw_identifier
         self.timeout = timeout
+        self._api_key = api_key
         self._http = HttpClient(backend_url, _auth(api_key))
 
     def heartbeat(self, agent_id: str) -> Heartbeat:
@@ -129,7 +131,7 @@ class Bridge:
         status = answer.status
         if 200 <= status < 300:
             return
-        said = _detail(answer)
+        said = self._detail(answer)
         retry_after = _retry_after(answer.headers)
         if status in {401, 403}:
             message = (
@@ -143,7 +145,7 @@ class Bridge:
         if status >= 400:
             message = f"{self.backend_url} answered {status}{said}"
             raise BridgeError(Fault("rejected", message, status, retry_after))
-        where = one_line(answer.headers.get("location", ""), 100)
+        where = self._masked(one_line(answer.headers.get("location", ""), 100))
         message = f"{self.backend_url} answered {status}" + (
             f" (to {where}); hfcal follows no redirects, so set backend_url to the final address"
             if where
@@ -154,7 +156,7 @@ class Bridge:
     def _not_bound(self, agent_id: str, answer: Answer) -> Fault:
         message = (
             f"agent {agent_id} is not bound to claw {self.claw_identifier} on {self.backend_url}"
-            f"{_detail(answer)}; bind it on the server with: hf user bind-agent"
+            f"{self._detail(answer)}; bind it on the server with: hf user bind-agent"
         )
         return Fault("not_bound", message, answer.status)
 
@@ -166,9 +168,18 @@ class Bridge:
         message = f"the {what} answer of {self.backend_url} can't be read: {why}"
         return Fault("bad_response", message, answer.status, maybe_done=True)
 
+    def _detail(self, answer: Answer) -> str:
+        """What a FastAPI error says, as ` (text)`; empty when it says nothing readable."""
+        text = self._masked(_detail(answer))
+        return f" ({text})" if text else ""
+
+    def _masked(self, text: str) -> str:
+        """`text` without our key, which a backend may send back."""
+        return text.replace(self._api_key, "********") if self._api_key else text
+
 
 def _auth(api_key: str) -> dict[str, str]:
-    """The header for a key, by its shape (docs/protocol.md, Identity)."""
+    """The header for a key, by its shape (docs/protocol.md, Endpoints)."""
     if not api_key:
         return {}
     if api_key.startswith("eyJ") and api_key.count(".") == 2:
@@ -177,7 +188,6 @@ def _auth(api_key: str) -> dict[str, str]:
 
 
 def _detail(answer: Answer) -> str:
-    """What a FastAPI error says, as ` (text)`; empty when it says nothing readable."""
     try:
         body: Any = answer.json()
     except ValueError:
@@ -189,11 +199,19 @@ def _detail(answer: Answer) -> str:
             for item in detail[:3]
             if isinstance(item, dict) and isinstance(item.get("loc") or [], list)
         )
-    text = one_line(detail, 200) if isinstance(detail, str) else ""
-    return f" ({text})" if text else ""
+    return one_line(detail, 200) if isinstance(detail, str) else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `Retry-After`; its date form is rare and left to the usual pause."""
+    """Seconds from `Retry-After`, which is a number of seconds or a date."""
     value = headers.get("retry-after", "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now().wall)
+    except (ValueError, OverflowError):
+        return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hfcal.clock import now
@@ -98,7 +98,10 @@ class Courier:
             self.deliveries = [
                 d for d in self.deliveries if d.number not in {s.number for s in settled}
             ] + settled
-            last = len(agent.queue) <= len(sendings)
+            begun = {s.number for s in sendings}
+            last = all(
+                u.number in begun for u in agent.queue if any(u.ref.same(s.ref) for s in sendings)
+            )
             return sendings, agent.status_owed if able else None, last
 
         return change
@@ -107,7 +110,7 @@ class Courier:
         if self.away is None and self._out_of_time():
             self.away = Fault("timeout", "no time was left to send it")
         if self.away is not None:
-            return Result(sending, replace(self.away, maybe_done=False))
+            return Result(sending, self.away, sent=False)
         try:
             real_id = self._bridge().update(self.agent_id, sending.ref, sending.body)
         except BridgeError as error:

@@ -94,8 +94,7 @@ class HttpClient:
             **headers,
         }
         self._deadline = _Deadline()
-        context = _ssl_context() if self._base_url.startswith("https:") else None
-        self._client = httpx.Client(transport=_Transport(self._deadline, context), trust_env=False)
+        self._client: httpx.Client | None = None
 
     def request(
         self,
@@ -127,13 +126,16 @@ class HttpClient:
         self._deadline.start(seconds)
         try:
             request = httpx.Request(method, url, headers=merged, content=content)
-            answer = self._client.send(request, stream=True, follow_redirects=False)
+            answer = self._connected().send(request, stream=True, follow_redirects=False)
             try:
                 return Answer(answer.status_code, dict(answer.headers), self._read(answer))
             finally:
                 answer.close()
         except httpx.InvalidURL as error:
             raise HttpError("unreachable", f"{url} is no URL: {error}", maybe_done=False) from error
+        except (ValueError, OverflowError) as error:  # no host name, or a header that can't be one
+            message = f"cannot ask {self._base_url}: {_reason(error)}"
+            raise HttpError("unreachable", message, maybe_done=False) from error
         except (httpcore.ConnectTimeout, httpcore.TimeoutException) as error:
             connecting = isinstance(error, httpcore.ConnectTimeout)
             doing = "to connect to" if connecting else "for the answer of"
@@ -160,7 +162,15 @@ class HttpClient:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> httpx.Client:
+        if self._client is None:
+            context = _ssl_context() if self._base_url.startswith("https:") else None
+            transport = _Transport(self._deadline, context)
+            self._client = httpx.Client(transport=transport, trust_env=False)
+        return self._client
 
     def _read(self, answer: httpx.Response) -> bytes:
         encoding = answer.headers.get("content-encoding", "identity")

@@ -191,6 +191,7 @@ class Lifecycle:
         """Whether the update that was accepted has arrived."""
         if accepted.update is None:
             return accepted
+        accepted.delivered = False
         mine = [d for d in self._deliveries if d.number == accepted.update]
         if mine:
             last = mine[-1]
@@ -211,7 +212,7 @@ class Lifecycle:
 
     def _why_waiting(self, agent: AgentState, waiting: Update) -> Fault | None:
         if not self._backend_url:
-            return Fault("config", "no backend_url is known, so the next tick sends it")
+            return Fault("config", "no backend_url is known here")
         if waiting.ref.unresolved:
             return Fault("rejected", "waits until the slot's real id is found")
         ahead = [d for d in self._deliveries if not d.delivered]
@@ -294,17 +295,24 @@ def _said_before(
     if ended.status != status:
         return None
     refusal = refused_before(agent, ended.ref, status)
-    waits = any(u.end and u.ref.same(ended.ref) for u in agent.queue)
+    waits = _waiting_number(agent, ended.ref, request)
     return Accepted(
         agent_id,
         request.slot or ended.ref.ident,
         status,
         ended.duration,
         already=True,
-        delivered=not waits and refusal is None,
+        update=waits,
+        delivered=waits is None and refusal is None,
         refused=refusal is not None,
         fault=Fault("rejected", refusal.error) if refusal else None,
     )
+
+
+def _waiting_number(agent: AgentState, ref: SlotRef, request: Request) -> int | None:
+    """The number of the update that says the same already, if it still waits."""
+    said = [u for u in agent.queue if u.ref.same(ref) and u.status == STATUS[request.verb]]
+    return said[-1].number if said else None
 
 
 def _given_up_uncertain(state: State, agent_id: str, ended: Ended) -> bool:
@@ -318,6 +326,7 @@ def _given_up_uncertain(state: State, agent_id: str, ended: Ended) -> bool:
 
 
 def _paused_or_resumed(state: State, agent_id: str, request: Request, ref: SlotRef) -> Accepted:
+    agent = state.agent(agent_id)
     change = slots.pause if request.verb == "pause" else slots.resume
     update = change(state, agent_id, now())
     return Accepted(
@@ -325,7 +334,7 @@ def _paused_or_resumed(state: State, agent_id: str, request: Request, ref: SlotR
         request.slot or ref.ident,
         STATUS[request.verb],
         already=update is None,
-        update=None if update is None else update.number,
+        update=_waiting_number(agent, ref, request) if update is None else update.number,
         delivered=update is None,
     )
 

@@ -64,11 +64,13 @@ class Result:
         sending: The try.
         fault: Why it failed; None when the backend accepted.
         real_id: The slot's real id, if the answer told it.
+        sent: Whether it was tried at all.
     """
 
     sending: Sending
     fault: Fault | None = None
     real_id: int | None = None
+    sent: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,7 @@ def enqueue(
     started_at: str | None = None,
     actual_duration: int | None = None,
 ) -> Update:
-    """Put an update at the end of the agent's queue.
-
-    A `paused` or `ongoing` that stands behind another update of its slot can't have been sent
-    yet, so a newer word replaces it; the first update and the end always stay.
-    """
-    agent = state.agent(agent_id)
-    waiting = [u for u in agent.queue if u.ref.same(ref)]
-    overtaken = [u.number for u in waiting[1:] if not u.end]
-    agent.queue = [u for u in agent.queue if u.number not in overtaken]
+    """Put an update at the end of the agent's queue; what is accepted is never left out."""
     update = Update(
         number=state.take_number(),
         ref=ref.copy(),
@@ -122,7 +116,7 @@ def enqueue(
         actual_duration=actual_duration,
         not_before=now.wall + UNRESOLVED_PAUSE if ref.unresolved else None,
     )
-    agent.queue.append(update)
+    state.agent(agent_id).queue.append(update)
     return update
 
 
@@ -136,7 +130,8 @@ def begin(agent: AgentState, now: Moment, tried: set[int], *, patient: bool) -> 
         patient: Whether pauses are kept to: a tick does, a command tries once all the same.
     """
     sendings = []
-    for update in _heads(agent.queue):
+    # The least tried first, so that a slot which hangs the backend holds up no other for ever.
+    for update in sorted(_heads(agent.queue), key=lambda u: u.attempts):
         if update.number in tried:
             continue
         if (patient or update.ref.unresolved) and _pausing(update, now.wall):
@@ -173,7 +168,9 @@ def settle(state: State, agent_id: str, result: Result, now: Moment) -> Delivery
     if fault is None or (fault.http_status == 409 and sending.repeat):
         return _delivered(state, agent_id, update, result.real_id, now)
     update.error = fault.message
-    if not fault.maybe_done:
+    if not result.sent:
+        update.attempts -= 1
+    if not result.sent or not fault.maybe_done:
         update.doubtful = sending.repeat
     refused = False
     if fault.http_status == 404 and not sending.ref.real and update.ref.real:
@@ -334,6 +331,7 @@ def _refs(agent: AgentState) -> list[SlotRef]:
     refs = [u.ref for u in agent.queue]
     refs += [e.ref for e in agent.ended]
     refs += [f.ref for f in agent.failed]
+    refs += [r.update.ref for r in agent.refused]
     if agent.active is not None:
         refs.append(agent.active.ref)
     return refs

@@ -56,6 +56,7 @@ class TickReport:
         agents: In the order of the settings.
         deliveries: What was sent, or tried.
         queued: Updates that still wait, of all agents.
+        at_fault: Those among them whose last try failed.
         news: What is new enough to tell.
         interrupted: The signal that ended it early, if one did.
     """
@@ -67,6 +68,7 @@ class TickReport:
     agents: list[AgentReport] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     queued: int = 0
+    at_fault: int = 0
     news: list[News] = field(default_factory=list)
     interrupted: int | None = None
 
@@ -98,5 +100,6 @@ class TickReport:
 
     @property
     def all_well(self) -> bool:
-        """Whether no agent failed and every update that was tried is delivered."""
-        return self.failed == 0 and all(delivery.delivered for delivery in self.deliveries)
+        """Whether no agent failed, nothing was refused, and no update waits after a fault."""
+        delivered = all(delivery.delivered for delivery in self.deliveries)
+        return self.failed == 0 and delivered and self.at_fault == 0

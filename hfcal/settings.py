@@ -221,7 +221,7 @@ KEYS: Mapping[str, _Key] = {
     "state_file": _Key(_path, "HFCAL_STATE", "state"),
     "api_key": _Key(_secret, "HFCAL_API_KEY"),
     "api_key_file": _Key(_path),
-    "heartbeat_interval": _Key(_seconds(1, 3600), "HFCAL_HEARTBEAT_INTERVAL", "interval"),
+    "heartbeat_interval": _Key(_seconds(0.1, 7 * 86_400), "HFCAL_HEARTBEAT_INTERVAL", "interval"),
     "request_timeout": _Key(_seconds(0.1, 300), "HFCAL_REQUEST_TIMEOUT"),
     "concurrency": _Key(_whole(1, 512), "HFCAL_CONCURRENCY", "concurrency"),
     "history_cap": _Key(_whole(0, 10_000)),
@@ -330,7 +330,9 @@ def _read_config(
             document = tomllib.load(stream)
     except FileNotFoundError:
         if named:
-            raise ConfigError(f"{path} does not exist; write one with: hfcal config init") from None
+            raise ConfigError(
+                f"{path} does not exist; write it, or name another with --config"
+            ) from None
         return None, {}
     except OSError as error:
         if error.errno == 20:  # a part of the path is a file

@@ -70,9 +70,14 @@ class Ending:
 
 def remember(agent: AgentState, slot: Slot, wake: Wake, now: Moment) -> Active:
     """Make `slot` the agent's active one, before it is woken."""
-    agent.ended = [e for e in agent.ended if not e.ref.same(slot.ref)]
+    ref = slot.ref.copy()
+    for known in [e.ref for e in agent.ended] + [f.ref for f in agent.failed]:
+        if known.same(slot.ref):
+            ref = known.copy()
+            ref.learn(slot.ref)
+    agent.ended = [e for e in agent.ended if not e.ref.same(ref)]
     agent.active = Active(
-        ref=slot.ref.copy(),
+        ref=ref,
         state=ActiveState.WAKING,
         start=now,
         key=wake.key,

@@ -34,7 +34,8 @@ from hfcal.workers import Workers
 
 WAKES_UNTIL = 50.0  # seconds after its start that a tick starts wakes
 STOP_PATIENCE = 5.0  # seconds that a tick which is to stop waits for what is under way
-REFUSED_IN_A_ROW = 8  # connections refused in a row after which nobody else is asked
+IN_A_ROW = 8  # connections refused in a row after which nobody else is asked
+SYNC_PATIENCE = 600.0  # seconds for which a sync that failed holds up no heartbeat
 _ABSENT = {401, 404, 405}
 _DAY = 86_400.0
 
@@ -63,7 +64,7 @@ class Tick:
         self.commands = commands
         self.commit = GroupCommit(state_file)
         self.locks = state_file.agent_locks
-        self.breaker = Breaker(min(settings.concurrency, max(1, len(settings.agents))))
+        self.breaker = Breaker(max(IN_A_ROW, min(settings.concurrency, len(settings.agents))))
         self.stopping = False
         self.hurry = threading.Event()
         self._file = state_file
@@ -95,9 +96,9 @@ class Tick:
         try:
             self._run()
         finally:
+            # What is still under way on workers ends by itself and lets go of its agent.
+            self.stopping = True
             self.commit.close(StateError("the tick is over"))
-            for agent_pass in self._running:
-                agent_pass.let_go()
             self._wake_workers.close()
         report.seconds = time.monotonic() - self._started
         by_id = {p.agent_id: p.report for p in self._passes if p.asks}
@@ -107,7 +108,9 @@ class Tick:
             report.news += agent_pass.news
             if agent_pass.courier is not None:
                 report.deliveries += agent_pass.courier.deliveries
-        report.queued = sum(len(agent.queue) for agent in self._file.peek().agents.values())
+        queues = [agent.queue for agent in self._file.peek().agents.values()]
+        report.queued = sum(map(len, queues))
+        report.at_fault = sum(1 for queue in queues for update in queue if update.error)
         report.interrupted = self._signal
         return report
 
@@ -219,8 +222,11 @@ class Tick:
             order = sorted(settings.agents, key=lambda a: a in timed_out)
             self._passes = [AgentPass(self, a, asks=True) for a in order]
             self._passes += [AgentPass(self, a, asks=False) for a in others]
-            missing = state.sync.needed or any(map(unresolved, state.agents.values()))
-            return missing and not _absent(state, moment.wall)
+            return (
+                state.sync.needed
+                and not _absent(state, moment.wall)
+                and not self._sync_failed(state, moment.wall)
+            )
 
     def _sync_due(self) -> bool:
         if self._sync_asked:
@@ -229,7 +235,14 @@ class Tick:
         state = self._file.peek()
         asked = state.sync.asked
         today = asked is not None and utc_date(asked) == utc_date(wall)
-        return not today and not _absent(state, wall)
+        missing = state.sync.needed or any(map(unresolved, state.agents.values()))
+        return (missing or not today) and not _absent(state, wall)
+
+    @staticmethod
+    def _sync_failed(state: State, wall: float) -> bool:
+        """Whether it failed lately: then it is asked beside the heartbeats, not before them."""
+        failed = state.sync.failed
+        return failed is not None and 0 <= wall - failed < SYNC_PATIENCE
 
     def _start(self, agent_pass: AgentPass) -> None:
         self._running.add(agent_pass)
@@ -248,6 +261,8 @@ class Tick:
 
     def _send_left_overs(self, state: State) -> None:
         """Deliver what others queued while the agent's lock was held here."""
+        if self.breaker.fault is not None:
+            return
         moment = now()
         for agent_id, tried in list(self._released.items()):
             agent = state.agents.get(agent_id)
@@ -276,6 +291,7 @@ class Tick:
             job(bridge)
         except StateError as error:
             self._error = self._error or error
+            agent_pass.let_go()
         except Exception as error:  # one agent's bug is not another's
             agent_pass.fail(error)
 
@@ -288,8 +304,12 @@ class Tick:
             schedules = bridge.sync()
         except BridgeError as error:
             self.commit.later(partial(_note_no_sync, fault=error.fault), self._sync_ended)
+        except Exception as error:  # a bug; the heartbeats go on without
+            self._news.append(News("", f"a bug in hfcal, at /calendar/sync: {error!r}"))
+            self.commit.call(lambda: self._sync_ended(None))
         else:
-            self.commit.later(partial(self._take_over, schedules=schedules), self._sync_ended)
+            take_over = partial(self._take_over, schedules=schedules)
+            self.commit.later(take_over, self._sync_ended, lambda _: self._sync_ended(None))
 
     def _sync_ended(self, _: None) -> None:
         self._sync_pending = False
@@ -336,16 +356,14 @@ class Breaker:
     def note(self, fault: Fault | None) -> None:
         """Note how asking one agent went; workers call this side by side."""
         kind = None if fault is None else fault.kind
-        if kind == "unreachable":
-            self._refused += 1
-        else:
-            self._refused = 0
+        refused = fault is not None and kind == "unreachable" and not fault.maybe_done
+        self._refused = self._refused + 1 if refused else 0
         if kind == "timeout":
             self._timed_out += 1
-        elif kind != "unreachable":
+        elif not refused:
             self._answered = True
         gave_up = self._timed_out >= self.round and not self._answered
-        if fault is not None and (self._refused >= REFUSED_IN_A_ROW or gave_up):
+        if fault is not None and (self._refused >= IN_A_ROW or gave_up):
             self.fault = Fault(fault.kind, f"{fault.message} (not asked)")
 
 
@@ -373,9 +391,12 @@ def _configured(settings: Settings, state: State) -> list[str]:
 
 def _note_no_sync(state: State, fault: Fault) -> None:
     """A backend without sync is remembered for a day; any other fault is asked again."""
+    wall = now().wall
     if fault.http_status in _ABSENT:
         state.sync.needed = False
-        state.sync.absent_until = now().wall + _DAY
+        state.sync.absent_until = wall + _DAY
+    else:
+        state.sync.failed = wall
 
 
 def _absent(state: State, wall: float) -> bool:

@@ -5,7 +5,6 @@ A command's module is imported when it is called, not before: every import is pa
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import signal
@@ -58,6 +57,14 @@ class Command(TyperCommand):
 
     def __init__(self, name: str | None, **attributes: Any) -> None:
         super().__init__(name, **attributes)
+        self.params += shared_options()
+
+
+class SubGroup(TyperGroup):
+    """A command with subcommands; it takes the shared options as well."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
         self.params += shared_options()
 
 
@@ -125,22 +132,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.platform == "win32":
         say("runs on Linux and macOS, not on Windows")
         return exits.FAILED
-    shared = Shared(json="--json" in words, verbose=sum(w in {"-v", "-vv"} for w in words))
+    shared = Shared(
+        json="--json" in words, verbose=sum(w in {"-v", "-vv", "--verbose"} for w in words)
+    )
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGINT, _interrupt)
         code = make_app().main(words or ["--help"], prog_name="hfcal", standalone_mode=False)
-        _flush()
     except _UsageError as error:
         return _usage(error, shared)
     except HfcalError as error:
         return _failure(error, shared)
     except BrokenPipeError:
-        _drop_stdout()
-        return exits.FAILED
+        return _flush() or exits.FAILED
     except Exception as error:  # the last resort: a bug is told in one line
         return _bug(error, shared)
-    return code if isinstance(code, int) else exits.OK
+    return _flush() or (code if isinstance(code, int) else exits.OK)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
@@ -186,8 +193,7 @@ def _report(kind: str, message: str, shared: Shared) -> None:
 
         print_json(error_document(kind, message))
     say(message)
-    with contextlib.suppress(BrokenPipeError):
-        _flush()
+    _flush()
 
 
 def _prepare_streams() -> None:
@@ -200,10 +206,14 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _flush() -> None:
-    sys.stdout.flush()
-
-
-def _drop_stdout() -> None:
-    """Nobody reads any more; Python's own last flush mustn't complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _flush() -> int:
+    """Write out what stands on stdout; returns an exit code when that can't be."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            say(f"cannot write to stdout: {error.strerror}")
+        # Nobody reads any more; Python's own last flush mustn't complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return exits.FAILED
+    return exits.OK

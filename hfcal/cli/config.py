@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from hfcal.cli.app import Command
+from hfcal.cli.app import Command, SubGroup
 from hfcal.cli.shared import print_json, shared_of
 
 config = typer.Typer(
@@ -14,6 +14,7 @@ config = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
+    cls=SubGroup,
 )
 
 

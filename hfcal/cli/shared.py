@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperOption
 
-from hfcal.errors import UsageError
+from hfcal.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from hfcal.settings import Options, Settings
@@ -66,7 +66,12 @@ class Shared:
             from hfcal.log import open_log
 
             level = "debug" if self.verbose > 1 else "info" if self.verbose else settings.log_level
-            open_log(settings.log_file, level, settings.log_format)
+            try:
+                open_log(settings.log_file, level, settings.log_format)
+            except ConfigError as error:
+                if not lenient:
+                    raise
+                say(error.message)
         return settings
 
     def state_file(self, settings: Settings) -> StateFile:

@@ -96,7 +96,7 @@ def _show(report: TickReport, shared: Shared, lost: list[str]) -> None:
         from hfcal.views.documents import tick_document
 
         print_json(tick_document(report))
-    elif shared.verbose or (sys.stdout.isatty() and not shared.quiet):
+    elif shared.verbose or report.dry_run or (sys.stdout.isatty() and not shared.quiet):
         from hfcal.views.lines import tick_lines
 
         print("\n".join(tick_lines(report)))

@@ -6,11 +6,12 @@ value is checked, so that nothing odd in it surfaces later as a bug.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -62,22 +63,61 @@ def decode_state(content: bytes) -> State:
 
 def salvage_updates(content: bytes) -> dict[str, list[Update]]:
     """The queued updates that can still be read in a damaged state, by agent id."""
-    try:
-        document = _parse(content)
-    except ValueError:
-        return {}
     found: dict[str, list[Update]] = {}
-    agents = document.get("agents")
+    for agent_id, queue in _queues(content):
+        for item in queue:
+            with contextlib.suppress(ValueError):
+                found.setdefault(agent_id, []).append(decode(Update, item))
+    return found
+
+
+def _queues(content: bytes) -> Iterator[tuple[str, Iterable[Any]]]:
+    """Each agent's queue as far as it can be read: whole, or up to where the file breaks off."""
+    try:
+        agents = _parse(content).get("agents")
+    except ValueError:
+        yield from _broken_queues(content.decode("utf-8", "replace"))
+        return
     for agent_id, agent in agents.items() if isinstance(agents, dict) else ():
         queue = agent.get("queue") if isinstance(agent, dict) else None
-        if not (isinstance(queue, list) and valid_agent_id(agent_id)):
-            continue
-        for item in queue:
-            try:
-                found.setdefault(agent_id, []).append(decode(Update, item))
-            except ValueError:
-                continue
-    return found
+        if isinstance(queue, list) and valid_agent_id(agent_id):
+            yield agent_id, queue
+
+
+def _broken_queues(text: str) -> Iterator[tuple[str, Iterable[Any]]]:
+    """The same for text that is no JSON as a whole, agent by agent from the first one on."""
+    decoder = json.JSONDecoder()
+    start = text.find('"agents":{')
+    place = start + len('"agents":{')
+    while start >= 0 and text[place : place + 1] == '"':
+        try:
+            agent_id, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            return
+        try:
+            agent, end = decoder.raw_decode(text, place + 1)
+        except (ValueError, RecursionError):
+            if valid_agent_id(agent_id):
+                yield agent_id, _broken_items(decoder, text, place)
+            return
+        queue = agent.get("queue") if isinstance(agent, dict) else None
+        if isinstance(queue, list) and valid_agent_id(agent_id):
+            yield agent_id, queue
+        place = end + 1
+
+
+def _broken_items(decoder: json.JSONDecoder, text: str, place: int) -> Iterator[Any]:
+    place = text.find('"queue":[', place)
+    place += len('"queue":[') if place >= 0 else len(text) + 1
+    while place < len(text):
+        try:
+            item, end = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            return
+        yield item
+        if text[end : end + 1] != ",":
+            return
+        place = end + 1
 
 
 def encode(record: object) -> dict[str, Any]:

@@ -30,11 +30,14 @@ class _Request:
     saved: threading.Event = field(default_factory=threading.Event)
     result: Any = None
     error: BaseException | None = None
+    failed: Callable[[BaseException], None] | None = None
 
     def fail(self, error: BaseException) -> None:
         """It is not saved."""
         self.error = error
         self.saved.set()
+        if self.failed is not None:
+            self.failed(error)
 
 
 class GroupCommit:
@@ -67,16 +70,26 @@ class GroupCommit:
         result: T = request.result
         return result
 
-    def later(self, change: Change[T], then: Callable[[T], None]) -> None:
+    def later(
+        self,
+        change: Change[T],
+        then: Callable[[T], None],
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
         """Apply `change` without waiting; `then` gets its result on the owner thread, once saved.
 
-        If it can't be saved, `run` raises.
+        Args:
+            change: May be applied again, when another change of the same save has a bug.
+            then: Called with the result.
+            failed: Called instead, with the error, when it isn't saved.
         """
-        self._put(_Request(change, then))
+        self._put(_Request(change, then, failed=failed))
 
-    def call(self, then: Callable[[], None]) -> None:
+    def call(
+        self, then: Callable[[], None], failed: Callable[[BaseException], None] | None = None
+    ) -> None:
         """Have the owner thread call `then`, after what was handed in before."""
-        self._put(_Request(None, lambda _: then()))
+        self._put(_Request(None, lambda _: then(), failed=failed))
 
     def close(self, error: BaseException) -> None:
         """Nothing more is saved: who waits, or comes later, gets `error`; for the owner thread."""
@@ -144,17 +157,26 @@ class GroupCommit:
 
     def _save(self, batch: list[_Request], after_save: Callable[[State], None]) -> None:
         state: State | None = None
-        try:
-            if any(request.change is not None for request in batch):
+        while any(request.change is not None for request in batch):
+            applying: _Request | None = None
+            try:
                 with self._file.transaction() as state:
                     for request in batch:
                         if request.change is not None:
+                            applying = request
                             request.result = request.change(state)
+                    applying = None
                 self._last_save = time.monotonic()
-        except BaseException as error:
-            for request in batch:
-                request.fail(error)
-            raise
+                break
+            except Exception as error:
+                if applying is None or applying.failed is None:
+                    for request in batch:
+                        request.fail(error)
+                    raise
+                # One agent's change has a bug: nothing was saved, so the others go again.
+                batch.remove(applying)
+                applying.fail(error)
+                state = None
         for request in batch:
             request.saved.set()
             if request.then is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +17,11 @@ from pathlib import Path
 from hfcal.clock import now, rfc3339
 from hfcal.errors import StateError
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
-from hfcal.state.locks import AgentLocks, LockFile
+from hfcal.state.locks import AgentLocks, LockFile, owner_hint, owner_of
 from hfcal.state.records import State
 
 MAX_BYTES = 256 * 1024 * 1024
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -50,6 +50,7 @@ class StateFile:
         self._cached: State | None = None
         self._cached_bytes = b""
         self._descriptor: int | None = None
+        self._facts: tuple[int, ...] = ()
 
     def exists(self) -> bool:
         """Whether there is a state file.
@@ -119,8 +120,8 @@ class StateFile:
         known = self.known()
         if known is not None:
             return known
-        with self._locked():
-            return self._fresh()
+        with self.transaction() as state:  # which saves it if it had to be rebuilt
+            return state
 
     @property
     def agent_locks(self) -> AgentLocks:
@@ -167,16 +168,18 @@ class StateFile:
             os.close(descriptor)
             self._cached = self._rebuild(content, error)
             return self._cached
-        self._descriptor, self._cached_bytes = descriptor, content
+        self._keep(descriptor, content)
         return self._cached
 
+    def _keep(self, descriptor: int, content: bytes) -> None:
+        """Hold on to the file that is cached."""
+        self._facts = _facts(os.fstat(descriptor))
+        self._descriptor, self._cached_bytes = descriptor, content
+
     def _is_current(self) -> bool:
-        """Whether the file is the one that is cached: its inode is kept open, so it is unique."""
-        descriptor = self._descriptor
-        if descriptor is None:
-            return False
+        """Whether the file is as it is cached: its inode is kept open, so no other can have it."""
         try:
-            return os.path.samestat(self.path.stat(), os.fstat(descriptor))
+            return self._descriptor is not None and _facts(self.path.stat()) == self._facts
         except OSError:
             return False
 
@@ -237,10 +240,21 @@ class StateFile:
                 if aside.exists() and aside.samefile(self.path):  # killed before the new one was
                     return aside
             except OSError as error:
-                raise self._unusable(error) from error
+                if error.errno not in _NO_LINKS:
+                    raise self._unusable(error) from error
+                self._copy_aside(aside)
+                return aside
             else:
                 return aside
         raise StateError(f"{self.path} is damaged, and there is no name left to keep it under")
+
+    def _copy_aside(self, aside: Path) -> None:
+        """Where there are no hard links."""
+        try:
+            aside.touch(mode=0o600)
+            aside.write_bytes(self.path.read_bytes())
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _save(self, state: State) -> None:
         content = encode_state(state)
@@ -263,7 +277,8 @@ class StateFile:
             raise self._unusable(error) from error
         if self._descriptor is not None:
             os.close(self._descriptor)
-        self._descriptor, self._cached, self._cached_bytes = descriptor, state, content
+        self._cached = state
+        self._keep(descriptor, content)
 
     def _newer(self, error: NewerSchemaError) -> StateError:
         return StateError(
@@ -274,9 +289,7 @@ class StateFile:
     def _unusable(self, error: OSError) -> StateError:
         message = f"cannot use {self.path}: {error.strerror or error}"
         if error.errno in {errno.EACCES, errno.EPERM}:
-            owner = _owner(self.path)
-            if owner is not None:
-                message += f"; it belongs to {owner}: run hfcal as that user, sudo -u {owner}"
+            message += owner_hint(self.path)
         elif error.errno in {errno.ENOSPC, errno.EDQUOT}:
             message += "; free some room, the state is as it was before"
         elif error.errno == errno.EROFS:
@@ -295,26 +308,16 @@ def _behind_link(path: Path) -> Path:
         if not stat.S_ISLNK(facts.st_mode):
             return path
         if facts.st_uid not in {0, os.geteuid()}:
-            raise StateError(f"{path} is a link that belongs to {_owner(path)}; remove it")
+            raise StateError(f"{path} is a link that belongs to {owner_of(path)}; remove it")
         return path.resolve()
-    except OSError:
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+            raise StateError(f"{path} is a link that leads back to itself; remove it") from error
         return path
 
 
-def _owner(path: Path) -> str | None:
-    """The user that `path`, or the nearest directory above it, belongs to; None if it is us."""
-    for place in (path, *path.parents):
-        try:
-            user = place.lstat().st_uid
-        except OSError:
-            continue
-        if user == os.geteuid():
-            return None
-        try:
-            return pwd.getpwuid(user).pw_name
-        except KeyError:
-            return f"#{user}"
-    return None
+def _facts(facts: os.stat_result) -> tuple[int, ...]:
+    return (facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size)
 
 
 def _make_private(directory: Path) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import sys
 import threading
 from pathlib import Path
@@ -106,7 +107,30 @@ class LockFile:
                 f"{self.path.parent} is on a file system without locks ({error.strerror}); "
                 "put the state on a local disk with --state or HFCAL_STATE"
             )
-        return StateError(f"cannot lock {self.path}: {error.strerror}")
+        hint = owner_hint(self.path) if error.errno in {errno.EACCES, errno.EPERM} else ""
+        return StateError(f"cannot lock {self.path}: {error.strerror}{hint}")
+
+
+def owner_of(path: Path) -> str | None:
+    """The user that `path`, or the nearest directory above it, belongs to; None if it is us."""
+    for place in (path, *path.parents):
+        try:
+            user = place.lstat().st_uid
+        except OSError:
+            continue
+        if user == os.geteuid():
+            return None
+        try:
+            return pwd.getpwuid(user).pw_name
+        except KeyError:
+            return f"#{user}"
+    return None
+
+
+def owner_hint(path: Path) -> str:
+    """What to do about a file of another user."""
+    owner = owner_of(path)
+    return f"; it belongs to {owner}: run hfcal as that user, sudo -u {owner}" if owner else ""
 
 
 class _Waiting:

@@ -277,11 +277,13 @@ class SyncNote:
         needed: The state is new or rebuilt, so what runs has yet to be adopted.
         asked: When it was last answered.
         absent_until: Until when the backend is taken to have none.
+        failed: When it failed last for another reason.
     """
 
     needed: bool = True
     asked: float | None = None
     absent_until: float | None = None
+    failed: float | None = None
 
 
 @dataclass

@@ -53,7 +53,7 @@ def agents_table(state: State, now: Moment) -> Table:
             due = agent.next.due_at
             when = f" in {age(due - now.wall)}" if due is not None and due > now.wall else ""
             notes.append(f"next: {agent.next.ident}{when}")
-        if agent.hold is not None:
+        if agent.hold is not None and (agent.hold.until is None or agent.hold.until > now.wall):
             reason = f": {agent.hold.reason}" if agent.hold.reason else ""
             notes.append(f"held{reason}")
         if agent.error:

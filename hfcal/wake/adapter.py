@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from hfcal.errors import ConfigError
@@ -55,9 +56,10 @@ class Wakers:
             )
         common = settings.wake or {}
         self.parallel = _parallel(common)
-        self._default = _adapter(common, "wake", answer_on_stdout) if settings.wake else None
+        place = settings.state_file
+        self._default = _adapter(common, "wake", place, answer_on_stdout) if settings.wake else None
         self._own = {
-            agent_id: _adapter(table, f"agent.{agent_id}.wake", answer_on_stdout)
+            agent_id: _adapter(table, f"agent.{agent_id}.wake", place, answer_on_stdout)
             for agent_id, table in settings.agent_wakes.items()
         }
 
@@ -105,6 +107,16 @@ class Table:
         except ValueError as error:
             raise self.bad(key, value, str(error).removeprefix("allowed: ")) from None
 
+    def path(self, key: str, default: Path) -> Path:
+        """An absolute path."""
+        value = self.take(key)
+        if value is None:
+            return default
+        path = Path(value).expanduser() if isinstance(value, str) and value else Path()
+        if not path.is_absolute():
+            raise self.bad(key, value, "an absolute path")
+        return path
+
     def one_of(self, key: str, words: tuple[str, ...], default: str | None = None) -> str:
         """One of a few words."""
         value = self.take(key, default)
@@ -124,14 +136,20 @@ class Table:
             raise ConfigError(f"unknown key {self._where}.{key}; {hint}")
 
 
-def _adapter(table: JsonObject, where: str, answer_on_stdout: bool) -> Adapter:  # noqa: FBT001
+def _adapter(
+    table: JsonObject,
+    where: str,
+    state_file: Path,
+    answer_on_stdout: bool,  # noqa: FBT001
+) -> Adapter:
     reader = Table(table, where)
-    reader.take("parallel")
+    if where == "wake":
+        reader.take("parallel")
     adapter: Adapter
     if reader.one_of("adapter", ADAPTERS) == "command":
         from hfcal.wake.command import CommandAdapter
 
-        adapter = CommandAdapter.from_table(reader)
+        adapter = CommandAdapter.from_table(reader, state_file.parent / "log")
     else:
         from hfcal.wake.printing import PrintAdapter
 

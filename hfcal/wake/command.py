@@ -11,49 +11,82 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from hfcal.state.records import Wake
-from hfcal.text import json_line, one_line
+from hfcal.text import file_name, json_line, one_line
 from hfcal.wake.adapter import Table, WakeError
 
 DEFAULT_TIMEOUT = 30.0
 _GRACE = 2.0  # seconds between TERM and KILL
-_LOOK = 0.2  # seconds between two looks at `stop`
+_GLANCE = 0.2  # seconds between two looks at `stop`
+_AT_ONCE = 1.0  # seconds within which a detached command that fails is a failed wake
 _TAIL = 2000  # bytes of output that a reason is taken from
 _PLACEHOLDER = re.compile(r"\{(agent_id|slot|source|message)\}")
 
 
 @dataclass(frozen=True)
 class CommandAdapter:
-    """Starts `command` and waits for it.
+    """Starts `command`, and waits for it or lets it go on.
 
     Attributes:
         command: The program and its arguments, with placeholders.
-        timeout: Seconds it may take.
+        log_dir: Where the output of a detached command goes.
+        detach: Whether it outlives the tick.
+        timeout: Seconds it may take, when it is waited for.
     """
 
     command: tuple[str, ...]
+    log_dir: Path
+    detach: bool = False
     timeout: float = DEFAULT_TIMEOUT
 
     @classmethod
-    def from_table(cls, table: Table) -> CommandAdapter:
+    def from_table(cls, table: Table, log_dir: Path) -> CommandAdapter:
         """Read the adapter's part of a wake table.
 
         Raises:
             ConfigError: Something in it isn't allowed.
         """
         command = tuple(table.words("command"))
-        table.one_of("mode", ("wait",), "wait")
+        detach = table.one_of("mode", ("wait", "detach"), "wait") == "detach"
         timeout = table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600)
-        return cls(command, timeout)
+        return cls(command, table.path("log_dir", log_dir), detach, timeout)
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
-        """Start the command and wait until it exits with 0.
+        """Start the command; exit 0 in time is success, or none but 0 within 1 s when detached.
 
         Raises:
             WakeError: It can't be started, exits otherwise, or takes too long.
         """
+        if stop.is_set():
+            raise WakeError("hfcal was told to stop before the command was started")
+        try:
+            # Files, not pipes: a child that doesn't read, or a grandchild that keeps its output
+            # open, holds up nobody.
+            with tempfile.TemporaryFile() as given, self._output(agent_id, wake) as output:
+                process = self._start(agent_id, wake, given, output)
+                if self.detach:
+                    self._look(process, output)
+                else:
+                    self._wait(process, output, stop)
+        except OSError as error:
+            raise WakeError(f"cannot start {self.command[0]}: {error.strerror}") from error
+
+    def _output(self, agent_id: str, wake: Wake) -> IO[bytes]:
+        """Where the command's output goes: a detached one outlives us, and so must its log."""
+        if not self.detach:
+            return tempfile.TemporaryFile()
+        directory = self.log_dir / file_name(agent_id)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
+        path = directory / f"{file_name(wake.slot)}.log"
+        return os.fdopen(os.open(path, flags, 0o600), "w+b")
+
+    def _start(
+        self, agent_id: str, wake: Wake, given: IO[bytes], output: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
         parts = {
             "agent_id": agent_id,
             "slot": wake.slot,
@@ -61,26 +94,29 @@ class CommandAdapter:
             "message": wake.message,
         }
         arguments = [_PLACEHOLDER.sub(lambda m: parts[m[1]], word) for word in self.command]
-        on_stdin = not any("{message}" in word for word in self.command)
-        # Files, not pipes: a child that doesn't read, or a grandchild that keeps its output open,
-        # holds up nobody.
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output:
-            if on_stdin:
-                given.write(wake.message.encode())
-                given.seek(0)
-            try:
-                process = subprocess.Popen(
-                    arguments,
-                    stdin=given,
-                    stdout=output,
-                    stderr=output,
-                    env=_environment(agent_id, wake),
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                raise WakeError(f"cannot start {one_line(arguments[0], 200)}: {reason}") from error
-            self._wait(process, output, stop)
+        if not any("{message}" in word for word in self.command):
+            given.write(wake.message.encode())
+            given.seek(0)
+        try:
+            return subprocess.Popen(
+                arguments,
+                stdin=given,
+                stdout=output,
+                stderr=output,
+                env=_environment(agent_id, wake),
+                start_new_session=True,
+            )
+        except ValueError as error:
+            raise WakeError(f"cannot start {one_line(arguments[0], 200)}: {error}") from error
+
+    def _look(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        """See whether a detached command fails at once."""
+        try:
+            status = process.wait(_AT_ONCE)
+        except subprocess.TimeoutExpired:
+            process.returncode = 0  # it goes on without us, and isn't ours to wait for
+        else:
+            self._judge(status, output)
 
     def _wait(
         self, process: subprocess.Popen[bytes], output: IO[bytes], stop: threading.Event
@@ -92,8 +128,10 @@ class CommandAdapter:
                 _end_group(process)
                 raise WakeError(self._too_long(stopped=left > 0) + _tail(output))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                status = process.wait(min(_LOOK, left))
-                break
+                self._judge(process.wait(min(_GLANCE, left)), output)
+                return
+
+    def _judge(self, status: int, output: IO[bytes]) -> None:
         if status > 0:
             raise WakeError(f"{self.command[0]} exited with {status}{_tail(output)}")
         if status < 0:
