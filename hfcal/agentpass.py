@@ -273,7 +273,7 @@ class AgentPass:
         elif self._tick.has_work(self.agent_id):
             self._tick.submit(self, self._deliver_and_end)
         else:
-            self.close()
+            self._end_pass()
 
     # On workers.
 

@@ -148,7 +148,7 @@ class HttpClient:
             message = f"{self._base_url}: {_reason(error)}"
             raise HttpError("unreachable", message, maybe_done=False) from error
         except httpcore.RemoteProtocolError as error:
-            if "without sending" in str(error):
+            if "without sending a response" in str(error):
                 message = f"{self._base_url} closed the connection without an answer"
                 raise HttpError("unreachable", message, maybe_done=True) from error
             message = f"{self._base_url} answered what is no HTTP: {_reason(error)}"

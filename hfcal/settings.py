@@ -109,7 +109,7 @@ def duration(value: object, *, least: float = 0.0, most: float = 366 * 86_400.0)
     allowed = f"allowed: seconds or text like 90s, 30m, 4h, from {least:g} s to {most:g} s"
     seconds = -1.0
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if abs(value) < 1e15 else -1.0
     elif isinstance(value, str) and _DURATION.fullmatch(value.strip()):
         parts = _DURATION_PART.findall(value.strip())
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts if number)
@@ -125,7 +125,7 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
 def _whole(least: int, most: int) -> Callable[[Any], int]:
     def read(value: object) -> int:
         if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-            value = int(value[:12])
+            value = int(value.strip()[:12])
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise _BadValueError(f"allowed: a whole number from {least} to {most}")
         return value
@@ -190,7 +190,10 @@ def _agents(value: object) -> tuple[str, ...]:
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise _BadValueError("allowed: a path")
-    return Path(os.path.expanduser(value))  # noqa: PTH111  # Path raises without a home
+    path = os.path.expanduser(value)  # noqa: PTH111  # Path raises without a home
+    if path.startswith("~"):
+        raise _BadValueError("allowed: an absolute path, as there is no such home directory")
+    return Path(path)
 
 
 def _secret(value: object) -> str:
@@ -254,6 +257,8 @@ def load(options: Options, environment: Mapping[str, str], *, lenient: bool = Fa
         if not lenient:
             raise
         config_file, document = None, {}
+        if config_path(options, environment) == SYSTEM_CONFIG:
+            config_file = SYSTEM_CONFIG  # what it says can't be read; whose it is counts
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, key in KEYS.items():
@@ -303,7 +308,7 @@ def config_path(options: Options, environment: Mapping[str, str]) -> Path:
     if users is None:
         return SYSTEM_CONFIG
     mine = users / "config.toml"
-    return SYSTEM_CONFIG if not mine.exists() and SYSTEM_CONFIG.exists() else mine
+    return SYSTEM_CONFIG if not _exists(mine) and _exists(SYSTEM_CONFIG) else mine
 
 
 def closest(word: str, known: list[str]) -> str:
@@ -312,6 +317,13 @@ def closest(word: str, known: list[str]) -> str:
 
     near = difflib.get_close_matches(word, known, 1, 0.5)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _absolute(path: Path) -> Path:
@@ -394,8 +406,11 @@ def _read(name: str, key: _Key, value: object, where: str) -> object:
     try:
         return key.read(value)
     except _BadValueError as error:
-        shown = "(secret)" if name == "api_key" else f"{value!r:.140}"
+        secret = name == "api_key" or (name == "backend_url" and "@" in str(value))
+        shown = "(secret)" if secret else f"{value!r:.140}"
         message = f"{where} = {shown}: {error}"
+        if name == "state_file":
+            message += "; HFCAL_STATE and --state say it as well"
         if where.startswith("--") or where == "HFCAL_AGENTS":
             raise UsageError(message) from None
         raise ConfigError(message) from None
@@ -431,9 +446,9 @@ def _user_directory(kind: str) -> Path | None:
 
     if not os.environ.get("HOME", "/").startswith("/"):
         del os.environ["HOME"]  # as if unset: the password file knows better
-    found = (
-        platformdirs.user_config_path("hfcal")
-        if kind == "config"
-        else platformdirs.user_state_path("hfcal")
-    )
+    places = {"config": platformdirs.user_config_path, "state": platformdirs.user_state_path}
+    try:
+        found = places[kind]("hfcal")
+    except RuntimeError:  # newer releases say so, older ones return a relative path
+        return None
     return found if found.is_absolute() else None

@@ -84,7 +84,6 @@ def remember(agent: AgentState, slot: Slot, wake: Wake, now: Moment) -> Active:
         wake=wake,
         slot=slot.raw,
     )
-    agent.next = None
     return agent.active
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import typer
 
+from hfcal.cli.shared import shared_of
 from hfcal.errors import UsageError
 
 
 def sim(
-    context: typer.Context,  # noqa: ARG001
+    context: typer.Context,
     port: int = typer.Option(0, min=0, max=65_535, help="Port; 0 for any free one."),
     scenario: str | None = typer.Option(
         None, metavar="FILE", help="What it holds, TOML or JSON; see docs/simulator.md."
@@ -33,6 +34,7 @@ def sim(
     except (ScenarioError, OSError) as error:
         raise UsageError(f"--scenario {scenario}: {error}") from error
     try:
-        return run(parsed, "127.0.0.1", port, sys.stdout)
+        as_json = shared_of(context).json
+        return run(parsed, "127.0.0.1", port, sys.stdout, as_json=as_json)
     except OSError as error:
         raise UsageError(f"cannot listen on port {port}: {error.strerror}") from error

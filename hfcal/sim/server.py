@@ -1,6 +1,7 @@
 """The simulator as an HTTP server on a loopback port."""
 
 import ipaddress
+import json
 import signal
 import socket
 import sys
@@ -101,8 +102,10 @@ class Simulator:
         return self._exchange.serve(request, self._stopping.wait)
 
 
-def run(scenario: Scenario, host: str, port: int, out: TextIO) -> int:
+def run(scenario: Scenario, host: str, port: int, out: TextIO, *, as_json: bool = False) -> int:
     """Serve until SIGTERM or SIGINT and return 0; the first line on `out` is the URL.
+
+    With `as_json` that line is a JSON document, `{"url": …}`.
 
     To be called from the main thread, before others are started.
 
@@ -116,7 +119,8 @@ def run(scenario: Scenario, host: str, port: int, out: TextIO) -> int:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         with simulator:
-            print(simulator.url, file=out, flush=True)
+            first = json.dumps({"url": simulator.url}) if as_json else simulator.url
+            print(first, file=out, flush=True)
             signal.sigwait(signals)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

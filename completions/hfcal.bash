@@ -1,0 +1,60 @@
+# bash completion for hfcal; made by tools/completions.py; change that, not this file.
+
+_hfcal() {
+    local cur="${COMP_WORDS[COMP_CWORD]}" prev="" at="" word index=1 found=""
+    COMPREPLY=()
+    # Readline makes --option=value three words.
+    [[ $cur == "=" ]] && cur=""
+    while (( index < COMP_CWORD )); do
+        word="${COMP_WORDS[index]}"
+        if [[ -n $prev ]]; then
+            [[ $word == "=" ]] || prev=""
+        else
+            case "$word" in
+                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--port|--scenario) prev="$word" ;;
+                -*) ;;
+                *) at="$at $word" ;;
+            esac
+        fi
+        (( index += 1 ))
+    done
+    case "$prev" in
+        "") ;;
+        --log-format) found="text json" ;;
+        --config|--scenario|--state)
+            compopt -o filenames 2>/dev/null
+            while IFS= read -r word; do
+                COMPREPLY+=("$word")
+            done < <(compgen -f -- "$cur")
+            return ;;
+        *) return ;;
+    esac
+    if [[ -z $prev ]]; then
+        case "$at" in
+            "")
+                found="tick watch complete abort pause resume hold release status config sim demo"
+                [[ $cur == -* ]] && found="--version --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " tick") found="--dry-run --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " watch") found="--interval --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " complete") found="--summary --duration --slot --timeout --require-delivery --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " abort") found="--reason --slot --timeout --require-delivery --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " pause") found="--reason --slot --timeout --require-delivery --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " resume") found="--reason --slot --timeout --require-delivery --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " hold") found="--all --for --reason --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " release") found="--all --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " status") found="--check --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " config")
+                found="show path"
+                [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " config show") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " config path") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " sim") found="--port --scenario --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " demo") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+        esac
+    fi
+    while IFS= read -r word; do
+        COMPREPLY+=("$word")
+    done < <(compgen -W "$found" -- "$cur")
+}
+
+complete -F _hfcal hfcal

@@ -1,0 +1,170 @@
+"""`hfcal hold`, `release` and `status`: what an operator says and sees."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+
+from tests.e2e.conftest import MakeBackend, MakeHost
+from tests.e2e.support import Host, wait_past
+
+KEYS = ("former_virtual_id", "id")
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)[;m]")
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def seconds_of(text: str) -> float:
+    """A time of the JSON documents, as seconds since 1970."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def test_hold_and_release(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """By name or all, for a time or until released, with a reason that status shows."""
+    backend = make_backend(agents=["a1", "a2"], slots=[{"agent": "a1", "id": 1}])
+    host = make_host(backend, "a1", "a2")
+    host.ok("hold", "--agent", "a1", "--for", "2h", "--reason", "patching\nit")
+    (held,) = host.status()["held"]
+    assert (held["agent_id"], held["reason"]) == ("a1", "patching it")
+    assert abs(seconds_of(held["until"]) - time.time() - 7200) < 60
+    assert host.tick().actions == {"a1": "skipped", "a2": "idle"}
+    host.ok("hold", "--all", "--json")
+    assert [(h["agent_id"], h["until"]) for h in host.status()["held"]] == [
+        ("a1", None),
+        ("a2", None),
+    ]
+    assert host.ok("release", "--agent", "a2", "--json").json["released"] == ["a2"]
+    assert host.ok("release", "--all", "--json").json["released"] == ["a1"]
+    assert host.ok("release", "--all", "--json").json["released"] == []
+    host.ok("hold", "--agent", "a1", "--for", "500ms")
+    wait_past(time.time() + 0.6)
+    assert host.tick().actions["a1"] == "dispatched"
+    assert host.status()["held"] == []
+    for words in (("hold",), ("hold", "--all", "--agent", "a1"), ("release",)):
+        assert host.run(*words, "--json").error["kind"] == "usage"
+    assert host.run("hold", "--all", "--for", "soon").code == 2
+
+
+def test_status_tells_all_there_is_from_the_file_alone(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Every field of the contract's document, without a request, with a broken config too."""
+    backend = make_backend(
+        agents=["developer", "operator", "paused", {"id": "loose", "bound": False}],
+        slots=[
+            {"agent": "developer", "plan_id": 7, "priority": 90, "note": "kept"},
+            {"agent": "developer", "id": 5},
+            {"agent": "operator", "id": 9},
+            {"agent": "paused", "id": 12},
+        ],
+    )
+    host = make_host(backend, "developer", "operator", "paused", "loose")
+    before = time.time()
+    host.tick()
+    host.ok("pause", "--agent", "paused")
+    backend.away()
+    host.ok("complete", "--agent", "operator", "--summary", "all done")
+    backend.well()
+    requests = backend.state["journal"]["newest"]
+    host.write_config("nonsense")
+    status = host.ok("status", "--json").json
+    assert backend.state["journal"]["newest"] == requests
+    assert set(status) >= {
+        *("schema", "enabled", "heartbeat_every", "last_heartbeats", "last_good_heartbeats"),
+        *("last_errors", "stale", "active", "next", "held", "queued", "refused", "history"),
+    }
+    assert (status["schema"], status["enabled"], status["heartbeat_every"]) == (1, True, 30.0)
+    assert sorted(status["last_heartbeats"]) == sorted(host.agents)
+    assert sorted(status["last_good_heartbeats"]) == ["developer", "operator", "paused"]
+    assert list(status["last_errors"]) == ["loose"]
+    assert "hf user bind-agent" in status["last_errors"]["loose"]
+    assert status["stale"] == ["loose"]
+    active = {a["agent_id"]: a for a in status["active"]}
+    assert sorted(active) == ["developer", "paused"]
+    developer = active["developer"]
+    virtual, real = (backend.slot("plan-7-" + developer["slot"]["date"])[k] for k in KEYS)
+    assert set(developer) >= {
+        *("agent_id", "ident", "idents", "state", "started_at", "last_heartbeat"),
+        *("overdue", "slot"),
+    }
+    assert (developer["ident"], developer["idents"]) == (str(real), [virtual, str(real)])
+    assert (developer["state"], active["paused"]["state"]) == ("ongoing", "paused")
+    assert developer["overdue"] is False
+    assert developer["slot"]["note"] == "kept"
+    for moment in (developer["started_at"], developer["last_heartbeat"]):
+        assert before - 1 <= seconds_of(moment) <= time.time()
+    (coming,) = status["next"]
+    assert (coming["agent_id"], coming["ident"]) == ("developer", "5")
+    assert coming["due_at"].endswith("T00:00:00Z")
+    (queued,) = status["queued"]
+    assert queued["agent_id"] == "operator"
+    assert (queued["ident"], queued["status"], queued["attempts"]) == ("9", "finished", 1)
+    assert queued["since"].endswith("Z")
+    assert queued["error"]
+    (entry,) = status["history"]
+    assert entry["resolved_at"].endswith("Z")
+    assert {
+        k: entry[k] for k in ("ident", "agent_id", "status", "reason", "summary", "outcome")
+    } == {
+        "ident": "9",
+        "agent_id": "operator",
+        "status": "finished",
+        "reason": "",
+        "summary": "all done",
+        "outcome": "queued",
+    }
+    assert (status["held"], status["refused"]) == ([], [])
+
+
+def test_status_before_the_first_tick_has_empty_lists(lone_host: Host) -> None:
+    """No state file is no failure of status; it says so on stderr, and makes none."""
+    result = lone_host.ok("status", "--json")
+    lists = ("stale", "active", "next", "held", "queued", "refused", "history")
+    assert all(result.json[name] == [] for name in lists)
+    assert str(lone_host.state) in result.stderr
+    assert lone_host.ok("status").stderr
+    assert not lone_host.state_dir.exists()
+
+
+def test_status_check_is_for_monitoring(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """0 when all heartbeats are good, 1 when an agent has none or no tick has run; with --json."""
+    backend = make_backend(agents=["developer", {"id": "loose", "bound": False}])
+    host = make_host(backend)
+    assert host.run("status", "--check").code == 1
+    host.tick()
+    well = host.ok("status", "--check", "--json")
+    assert well.json["stale"] == []
+    host.configure(agents=["developer", "loose"])
+    host.tick()
+    late = host.run("status", "--check", "--json")
+    assert (late.code, late.json["stale"]) == (1, ["loose"])
+    shown = host.run("status", "--check")
+    assert (shown.code, "loose" in shown.stdout) == (1, True)
+    assert host.ok("status").code == 0
+
+
+def test_the_table_fits_a_narrow_terminal(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """At 60 columns no line is longer; nothing from elsewhere acts on the terminal; NO_COLOR."""
+    long = "agent-with-a-name-that-is-longer-than-a-narrow-terminal-is-wide"
+    backend = make_backend(
+        agents=["developer", long, {"id": "loose", "bound": False}],
+        slots=[{"agent": "developer", "plan_id": 7}, {"agent": long, "id": 9}],
+    )
+    host = make_host(backend, "developer", long, "loose")
+    host.tick()
+    host.ok("complete", "--agent", "developer", "--summary", "evil\x1b]0;title\x07 [red]text")
+    for env in ({}, {"NO_COLOR": "1"}):
+        with host.terminal("status", columns=60, env=env) as terminal:
+            assert terminal.end() == 0
+            shown = terminal.text
+        plain = ESCAPE.sub("", shown)
+        assert "\x1b" not in plain
+        assert "\x07" not in plain
+        assert bool(COLOUR.search(shown)) == (not env)
+        lines = [line.rstrip("\r") for line in plain.split("\n")]
+        assert max(map(len, lines)) <= 60
+        assert "developer" in plain
+        assert "[red]" in plain
+    piped = host.ok("status", env={"COLUMNS": "60"}).stdout
+    assert "\x1b" not in piped
+    assert max(map(len, piped.splitlines())) <= 60

@@ -1,0 +1,119 @@
+"""`hfcal watch`: when it ticks, what it shows, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+from itertools import pairwise
+
+from tests.e2e.conftest import MakeBackend, MakeHost
+from tests.e2e.support import wait_until
+
+
+def test_watch_ticks_at_once_and_then_every_interval(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """`--json`: one document a line, one per tick; SIGTERM ends it with 0 while it waits."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend, settings={"heartbeat_interval": 60})
+    watch = host.start("watch", "--interval", "1s", "--json")
+    documents = [json.loads(watch.line()) for _ in range(3)]
+    watch.send(signal.SIGTERM)
+    end = watch.end(3)
+    assert (end.code, end.stdout, end.stderr) == (0, "", "")
+    assert [d["agents"][0]["action"] for d in documents] == ["dispatched", "busy", "busy"]
+    assert all(d["schema"] == 1 and d["deliveries"] is not None for d in documents)
+    times = [e["received"] for e in backend.journal("heartbeat")]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(0.7 < gap < 1.6 for gap in gaps), gaps
+    assert host.status()["heartbeat_every"] == 1.0
+
+
+def test_watch_prints_a_line_for_each_tick_and_goes_on_while_the_backend_is_away(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Not on a terminal: a line per tick; a fault is no end; SIGINT ends it with 0."""
+    backend = make_backend()
+    backend.away()
+    host = make_host(backend, env={"HFCAL_HEARTBEAT_INTERVAL": "1"})
+    watch = host.start("watch")
+    ticks = [watch.line()]
+    news = watch.line()
+    assert "failed" in ticks[0]
+    assert "developer" in news
+    ticks.append(watch.line())
+    backend.well()
+    while "failed" in ticks[-1]:
+        ticks.append(watch.line())
+    watch.send(signal.SIGINT)
+    end = watch.end(3)
+    assert (end.code, end.stderr) == (0, "")
+    assert all("tick" in line for line in ticks)
+
+
+def test_a_tick_longer_than_the_interval_is_neither_overlapped_nor_made_up(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """The next tick begins at the next whole beat, and no burst follows."""
+    backend = make_backend(faults=[{"path": "heartbeat", "latency": 1.6, "count": 1}])
+    host = make_host(backend)
+    watch = host.start("watch", "--interval", "1s", "--json")
+    documents = [json.loads(watch.line()) for _ in range(3)]
+    watch.send(signal.SIGTERM)
+    assert watch.end(3).code == 0
+    assert documents[0]["duration_ms"] >= 1600
+    first, second, third = (e["received"] for e in backend.journal("heartbeat"))
+    assert 1.6 < second - first < 2.6
+    assert 0.7 < third - second < 1.6
+
+
+def test_watch_told_to_stop_lets_the_running_requests_end(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """The answer that was under way is taken and saved, nobody is woken any more, exit 0."""
+    backend = make_backend(
+        slots=[{"agent": "developer", "id": 4}],
+        faults=[{"path": "heartbeat", "latency": 1.2, "count": 2}],
+    )
+    host = make_host(backend)
+    watch = host.start("watch", "--interval", "30s", "--json")
+    wait_until(lambda: [f["left"] for f in backend.state["faults"]] == [1])
+    watch.send(signal.SIGTERM)
+    end = watch.end(4)
+    assert end.code == 0
+    (agent,) = end.json["agents"]
+    assert (agent["action"], agent["ok"]) == ("skipped", True)
+    assert list(host.status()["last_good_heartbeats"]) == ["developer"]
+    assert (host.wakes, backend.told()) == ([], [])
+    assert host.tick().actions == {"developer": "dispatched"}
+
+
+def test_watch_on_a_terminal_is_a_live_view(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """It shows the agents and the next tick; Ctrl-C exits 0 and gives the cursor back."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    with host.terminal("watch", "--interval", "20s") as terminal:
+        terminal.shows("developer", "ongoing", "next pass")
+        terminal.type(b"\x03")
+        assert terminal.end() == 0
+        shown, hidden = (terminal.text.rfind(code) for code in ("\x1b[?25h", "\x1b[?25l"))
+    assert shown > hidden >= 0
+    assert "Traceback" not in terminal.text
+
+
+def test_watch_outlives_a_state_file_that_cannot_be_used_for_a_while(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """A newer hfcal's file is left alone and said; once it is gone, watch goes on."""
+    host = make_host(make_backend())
+    host.state_dir.mkdir(parents=True)
+    newer = b'{"schema": 99}'
+    host.state.write_bytes(newer)
+    watch = host.start("watch", "--interval", "1s", "--json")
+    failed = json.loads(watch.line())
+    assert failed["error"]["kind"] == "state"
+    assert host.state.read_bytes() == newer
+    host.state.unlink()
+    assert wait_until(lambda: "agents" in json.loads(watch.line()))
+    watch.send(signal.SIGTERM)
+    assert watch.end(3).code == 0
