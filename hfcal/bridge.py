@@ -145,7 +145,7 @@ class Bridge:
         if status >= 400:
             message = f"{self.backend_url} answered {status}{said}"
             raise BridgeError(Fault("rejected", message, status, retry_after))
-        where = self._masked(one_line(answer.headers.get("location", ""), 100))
+        where = one_line(self._masked(answer.headers.get("location", "")), 100)
         message = f"{self.backend_url} answered {status}" + (
             f" (to {where}); hfcal follows no redirects, so set backend_url to the final address"
             if where
@@ -170,7 +170,7 @@ class Bridge:
 
     def _detail(self, answer: Answer) -> str:
         """What a FastAPI error says, as ` (text)`; empty when it says nothing readable."""
-        text = self._masked(_detail(answer))
+        text = one_line(self._masked(_detail(answer)), 200)
         return f" ({text})" if text else ""
 
     def _masked(self, text: str) -> str:
@@ -199,7 +199,7 @@ def _detail(answer: Answer) -> str:
             for item in detail[:3]
             if isinstance(item, dict) and isinstance(item.get("loc") or [], list)
         )
-    return one_line(detail, 200) if isinstance(detail, str) else ""
+    return detail if isinstance(detail, str) else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

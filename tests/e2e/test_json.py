@@ -102,13 +102,14 @@ def test_an_unusable_state_file_is_exit_6(damage: str, lone_host: Host) -> None:
         host.state.write_text('{"schema": 2}', encoding="utf-8")
     else:
         host.state.mkdir()
-    for words in (["tick"], ["tick", "--dry-run"], ["complete"], ["status"], ["hold", "--all"]):
+    rest = ["complete"], ["status"], ["hold", "--all"]
+    for words in (["tick"], ["tick", "--dry-run"], *(rest if damage == "newer" else ())):
         result = host.run(*words, "--json")
         assert_failed(result, 6, "state")
         assert str(host.state) in result.error["message"]
     if damage == "newer":
         assert host.state.read_text(encoding="utf-8") == '{"schema": 2}'
-        assert "newer" in host.run("tick").stderr
+        assert "newer" in result.error["message"]
 
 
 def test_a_locked_state_is_waited_for_and_then_exit_6(

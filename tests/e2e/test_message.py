@@ -7,7 +7,7 @@ import shlex
 import subprocess
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import CLAW
+from tests.e2e.support import CLAW, wait_until
 
 FACTS = {
     *("slot_id", "scheduled_at", "priority", "slot_type", "event_type", "event_data"),
@@ -178,6 +178,27 @@ def test_arguments_are_filled_in_and_no_shell_is_used(
     assert lines[-1] == "{other}"
     assert (host.root / "stdin").read_bytes() == b""
     assert not (host.root / "hacked").exists()
+
+
+def test_a_detached_command_outlives_the_tick(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """`mode = "detach"`: the tick doesn't wait; output goes to `log_dir`; an early exit fails."""
+    backend = make_backend(
+        agents=["a1", "a2"], slots=[{"agent": "a1", "id": 4}, {"agent": "a2", "id": 5}]
+    )
+    host = make_host(backend, "a1", "a2", wake={"mode": "detach"})
+    until = 'until [ -f "$1/go" ]; do sleep 0.05; done; echo worked; touch "$1/done"'
+    host.on_wake(f"case $HFCAL_SLOT in 5) echo broken; exit 3;; esac; {until}")
+    result = host.tick()
+    assert result.actions == {"a1": "dispatched", "a2": "wake_failed"}
+    assert "exited with 3" in result.agents["a2"]["error"]["message"]
+    assert not (host.inbox / "done").exists()
+    (host.inbox / "go").touch()
+    wait_until(lambda: (host.inbox / "done").exists())
+    logs = [path for path in (host.state_dir / "log").rglob("*") if path.is_file()]
+    assert sorted(path.read_text(encoding="utf-8") for path in logs) == ["broken\n", "worked\n"]
+    assert {path.stat().st_mode & 0o777 for path in logs} == {0o600}
 
 
 def test_the_print_adapter_leaves_stdout_to_json(

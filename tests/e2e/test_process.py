@@ -43,8 +43,8 @@ def test_version_and_help(lone_host: Host) -> None:
     overview = lone_host.ok("--help").stdout
     assert lone_host.run().stdout == overview
     commands = ["tick", "watch", "complete", "abort", "pause", "resume", "hold", "release"]
-    for name in [*commands, "status", "sim", "demo"]:
-        assert f" {name} " in overview
+    assert all(f" {name} " in overview for name in [*commands, "status", "sim", "demo"])
+    for name in ("tick", "complete", "status", "sim"):
         text = lone_host.ok(name, "--help").stdout
         assert "Example" in text
         assert "--json" in text
@@ -72,40 +72,71 @@ def test_without_home_and_entry_a_state_must_be_named(lone_host: Host) -> None:
     assert [path.name for path in lone_host.root.rglob("*.json*")] == []
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", ">&- 2>&- <&-"])
-def test_closed_streams_change_no_exit_code(
-    closed: str, make_backend: MakeBackend, make_host: MakeHost
-) -> None:
+def test_closed_streams_change_no_exit_code(make_backend: MakeBackend, make_host: MakeHost) -> None:
     """As cron or a daemon may start it: no traceback, and the work is done all the same."""
     backend = make_backend(slots=[{"agent": "developer", "id": 4}])
     host = make_host(backend)
-    codes = [
-        host.shell(f'"$@" {closed}', *words)
-        for words in (("tick",), ("status",), ("complete", "--json"), ("complete",), ("nosuch",))
-    ]
-    assert [result.code for result in codes] == [0, 0, 0, 3, 2], codes
-    assert not [result for result in codes if "Traceback" in result.stderr]
+    for closed, code, words in (
+        (">&- 2>&- <&-", 0, ("tick",)),
+        (">&-", 0, ("status",)),
+        ("2>&-", 0, ("tick", "--json")),
+        (">&-", 0, ("complete", "--json")),
+        ("2>&-", 3, ("complete",)),
+        (">&- 2>&-", 2, ("nosuch", "--json")),
+    ):
+        result = host.shell(f'"$@" {closed}', *words)
+        assert (result.code, "Traceback" in result.stderr) == (code, False), (words, result)
     assert len(host.wakes) == 1
     assert backend.slot(4)["status"] == "finished"
     # A closed stream must not be taken by the state file, which would then get the output.
     assert json.loads(host.state.read_bytes())["schema"] == 1
 
 
-def test_a_reader_that_goes_away_and_a_full_disk_are_no_bugs(
-    make_backend: MakeBackend, make_host: MakeHost
+def test_a_reader_that_goes_away_is_no_bug(lone_host: Host) -> None:
+    """Broken pipe: no traceback and no 70, for answers and errors, buffered or not."""
+    for unbuffered in ("", "1"):
+        for words in (("status", "--json"), ("nosuch", "--json"), ("complete", "--json")):
+            ended = lone_host.shell(
+                '{ "$@"; echo "code $?" >&2; } | true', *words, env={"PYTHONUNBUFFERED": unbuffered}
+            )
+            assert "Traceback" not in ended.stderr, (unbuffered, words)
+            assert "code 70" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_an_answer_that_cannot_be_written_is_a_failure_and_no_bug(
+    unbuffered: str, make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
-    """Broken pipe and a full device: no traceback, no 70; what was accepted stays accepted."""
+    """A full disk behind stdout: exit 1 and one line that says so; what was accepted stays."""
     backend = make_backend(slots=[{"agent": "developer", "id": 4}])
     host = make_host(backend)
     host.tick()
-    piped = host.shell('{ "$@"; echo "code $?" >&2; } | true', "status", "--json")
-    assert "Traceback" not in piped.stderr
-    assert "code 70" not in piped.stderr
-    if Path("/dev/full").exists():
-        full = host.shell('"$@" > /dev/full', "complete", "--json")
-        assert full.code not in {0, 70}, full
-        assert "Traceback" not in full.stderr
-        assert backend.slot(4)["status"] == "finished"
+    for words in (("status",), ("--help",), ("complete", "--json")):
+        full = host.shell('"$@" > /dev/full', *words, env={"PYTHONUNBUFFERED": unbuffered})
+        assert full.code == 1, (words, full)
+        assert "No space left on device" in full.stderr
+        assert full.stderr.count("\n") == 1, full.stderr
+    assert backend.slot(4)["status"] == "finished"
+    usage = host.shell('"$@" > /dev/full', "nosuch", "--json", env={"PYTHONUNBUFFERED": unbuffered})
+    assert usage.code == 2
+    assert "Traceback" not in usage.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_a_note_that_cannot_be_written_changes_no_exit_code(
+    make_backend: MakeBackend, make_host: MakeHost, dead_url: str
+) -> None:
+    """A full disk behind stderr, as cron's log may be: the work and its exit code are the same."""
+    host = make_host(make_backend(slots=[{"agent": "developer", "id": 4}]))
+    host.tick()
+    away = {"HFCAL_BACKEND_URL": dead_url}
+    queued = host.shell('"$@" 2> /dev/full', "complete", "--json", env=away)
+    assert (queued.code, queued.json["delivered"]) == (0, False)
+    again = host.shell('"$@" 2> /dev/full', "complete", "--json")
+    assert (again.code, again.error["kind"]) == (3, "no_active_slot")
+    assert host.shell('"$@" 2> /dev/full', "tick", env=away).code == 4
+    assert host.tick().json["summary"]["delivered"] == 1
 
 
 def test_any_locale_and_encoding_will_do(make_backend: MakeBackend, make_host: MakeHost) -> None:

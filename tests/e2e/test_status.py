@@ -28,21 +28,16 @@ def test_hold_and_release(make_backend: MakeBackend, make_host: MakeHost) -> Non
     assert (held["agent_id"], held["reason"]) == ("a1", "patching it")
     assert abs(seconds_of(held["until"]) - time.time() - 7200) < 60
     assert host.tick().actions == {"a1": "skipped", "a2": "idle"}
-    host.ok("hold", "--all", "--json")
-    assert [(h["agent_id"], h["until"]) for h in host.status()["held"]] == [
-        ("a1", None),
-        ("a2", None),
-    ]
+    host.ok("hold", "--all")
     assert host.ok("release", "--agent", "a2", "--json").json["released"] == ["a2"]
+    assert [(h["agent_id"], h["until"]) for h in host.status()["held"]] == [("a1", None)]
     assert host.ok("release", "--all", "--json").json["released"] == ["a1"]
-    assert host.ok("release", "--all", "--json").json["released"] == []
     host.ok("hold", "--agent", "a1", "--for", "500ms")
     wait_past(time.time() + 0.6)
     assert host.tick().actions["a1"] == "dispatched"
     assert host.status()["held"] == []
-    for words in (("hold",), ("hold", "--all", "--agent", "a1"), ("release",)):
-        assert host.run(*words, "--json").error["kind"] == "usage"
-    assert host.run("hold", "--all", "--for", "soon").code == 2
+    for words in (("--all", "--agent", "a1"), ("--all", "--for", "soon")):
+        assert host.run("hold", *words, "--json").error["kind"] == "usage"
 
 
 def test_status_tells_all_there_is_from_the_file_alone(
@@ -140,7 +135,6 @@ def test_status_check_is_for_monitoring(make_backend: MakeBackend, make_host: Ma
     assert (late.code, late.json["stale"]) == (1, ["loose"])
     shown = host.run("status", "--check")
     assert (shown.code, "loose" in shown.stdout) == (1, True)
-    assert host.ok("status").code == 0
 
 
 def test_the_table_fits_a_narrow_terminal(make_backend: MakeBackend, make_host: MakeHost) -> None:
@@ -165,6 +159,4 @@ def test_the_table_fits_a_narrow_terminal(make_backend: MakeBackend, make_host: 
         assert max(map(len, lines)) <= 60
         assert "developer" in plain
         assert "[red]" in plain
-    piped = host.ok("status", env={"COLUMNS": "60"}).stdout
-    assert "\x1b" not in piped
-    assert max(map(len, piped.splitlines())) <= 60
+    assert "\x1b" not in host.ok("status").stdout

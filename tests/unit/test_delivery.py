@@ -1,0 +1,564 @@
+"""hfcal.delivery: one agent's outbox on its way, and promises 2 to 4 under random failures."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from hfcal import delivery, lifecycle, slots
+from hfcal.clock import Moment
+from hfcal.delivery import Courier
+from hfcal.errors import BridgeError, Fault, HfcalError
+from hfcal.lifecycle import Request, _accept
+from hfcal.model import Heartbeat, SlotRef, parse_slots
+from hfcal.outbox import enqueue, learn, unresolved
+from hfcal.scheduler import Action, Policy, decide
+from hfcal.state.codec import decode_state, encode_state
+from hfcal.state.records import State, Wake
+from tests.unit.support import HOUR, NOON, TODAY, an_active, at, ref
+
+T = TypeVar("T")
+
+UNREACHABLE = Fault("unreachable", "cannot connect")
+TIMEOUT = Fault("timeout", "waited 10 s", maybe_done=True)
+BUSY = Fault("server_error", "answered 503", 503, maybe_done=True)
+REFUSED = Fault("rejected", "answered 422", 422)
+CONFLICT = Fault("rejected", "answered 409", 409)
+
+
+class Disk:
+    """A state that survives only as what was committed."""
+
+    def __init__(self) -> None:
+        self.content = encode_state(State(NOON))
+        self.saves = 0
+
+    def commit(self, change: Callable[[State], T]) -> T:
+        """Apply a change; it is there for good once this returns."""
+        state = decode_state(self.content)
+        result = change(state)
+        self.content = encode_state(state)
+        self.saves += 1
+        return result
+
+    @property
+    def state(self) -> State:
+        """What a process that starts now would read."""
+        return decode_state(self.content)
+
+
+@dataclass
+class FakeBridge:
+    """Answers in the order that a test says, and then accepts."""
+
+    answers: list[Fault | int | None] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    timeout: float = 10.0
+    look: Callable[[], None] = lambda: None
+
+    def update(self, agent_id: str, slot: SlotRef, body: dict[str, object]) -> int | None:
+        """One update."""
+        self.told.append((slot.ident, str(body["status"])))
+        return self._answer()
+
+    def post_status(self, agent_id: str, status: str) -> None:
+        """One agent status."""
+        self.told.append(("status", status))
+        self._answer()
+
+    def _answer(self) -> int | None:
+        self.look()
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Fault):
+            raise BridgeError(answer)
+        return answer
+
+
+def courier_of(disk: Disk, bridge: object, **more: Any) -> Courier:
+    """A courier for agent a."""
+    options: dict[str, Any] = {"patient": True, "report_status": True, **more}
+    return Courier("a", lambda: bridge, disk.commit, **options)  # type: ignore[arg-type, return-value]
+
+
+def queue(disk: Disk, *updates: tuple[SlotRef, str]) -> None:
+    """Have these updates wait."""
+
+    def change(state: State) -> None:
+        for slot, status in updates:
+            enqueue(state, "a", slot, status, at())
+
+    disk.commit(change)
+
+
+def waiting(disk: Disk) -> list[tuple[str, str]]:
+    """What waits on disk."""
+    return [(u.ref.ident, u.status) for u in disk.state.agent("a").queue]
+
+
+BOTH = [(ref(1), "ongoing"), (ref(1), "finished"), (ref(2), "ongoing")]
+
+
+def test_all_that_waits_is_sent_in_the_order_of_each_slot():
+    """One pass sends a slot's first update, and the next one once it is accepted."""
+    disk, bridge = Disk(), FakeBridge()
+    queue(disk, *BOTH)
+    courier = courier_of(disk, bridge)
+    courier.deliver()
+    assert bridge.told == [("1", "ongoing"), ("2", "ongoing"), ("1", "finished")]
+    assert waiting(disk) == []
+    assert [d.delivered for d in courier.deliveries] == [True] * 3
+
+
+def test_each_try_is_on_disk_before_it_is_sent():
+    """Whenever a process is killed, what may have been sent is known, and nothing is lost."""
+    disk, bridge = Disk(), FakeBridge()
+    queue(disk, *BOTH[:2])
+    seen = []
+    bridge.look = lambda: seen.append([(u.status, u.doubtful) for u in disk.state.agent("a").queue])
+    courier_of(disk, bridge).deliver()
+    assert seen == [[("ongoing", True), ("finished", False)], [("finished", True)]]
+
+
+@pytest.mark.parametrize("fault", [UNREACHABLE, TIMEOUT])
+def test_a_backend_that_is_away_is_asked_once(fault):
+    """The rest waits without having been tried."""
+    disk, bridge = Disk(), FakeBridge([fault])
+    queue(disk, *BOTH)
+    courier = courier_of(disk, bridge)
+    courier.deliver()
+    assert bridge.told == [("1", "ongoing")]
+    assert waiting(disk) == [("1", "ongoing"), ("1", "finished"), ("2", "ongoing")]
+    assert [u.attempts for u in disk.state.agent("a").queue] == [1, 0, 0]
+    assert [u.doubtful for u in disk.state.agent("a").queue] == [fault is TIMEOUT, False, False]
+
+
+def test_a_slot_in_trouble_holds_up_no_other():
+    """After 503 for one slot the others are sent."""
+    disk, bridge = Disk(), FakeBridge([BUSY])
+    queue(disk, *BOTH)
+    courier_of(disk, bridge).deliver()
+    assert bridge.told == [("1", "ongoing"), ("2", "ongoing")]
+    assert waiting(disk) == [("1", "ongoing"), ("1", "finished")]
+
+
+def test_a_refusal_frees_what_waits_behind_it():
+    """In the same pass."""
+    disk, bridge = Disk(), FakeBridge([REFUSED])
+    queue(disk, *BOTH[:2])
+    courier = courier_of(disk, bridge)
+    courier.deliver()
+    assert bridge.told == [("1", "ongoing"), ("1", "finished")]
+    assert [(d.delivered, d.refused) for d in courier.deliveries] == [(False, True), (True, False)]
+
+
+def test_an_update_is_tried_once_in_a_pass_whatever_the_pause():
+    """A command tries in spite of pauses, and once."""
+    disk, bridge = Disk(), FakeBridge([BUSY, BUSY, BUSY])
+    queue(disk, *BOTH[:1])
+    for patient in (True, True, False):
+        courier_of(disk, bridge, patient=patient).deliver()
+    assert bridge.told == [("1", "ongoing")] * 2
+    assert disk.state.agent("a").queue[0].attempts == 2
+
+
+def test_what_is_accepted_is_saved_before_anything_is_sent():
+    """The agent's word is on disk even if the process dies at its first request."""
+    disk, bridge = Disk(), FakeBridge()
+    seen = []
+    bridge.look = lambda: seen.append(waiting(disk))
+
+    def accept(state: State) -> None:
+        enqueue(state, "a", ref(1), "finished", at())
+
+    courier_of(disk, bridge).deliver(accept)
+    assert seen[0] == [("1", "finished")]
+    assert bridge.told == [("1", "finished")]
+
+
+@pytest.mark.parametrize(
+    "why", [{"away": UNREACHABLE}, {"able": lambda _: False}, {"ends_at": 0.0}], ids=str
+)
+def test_what_cannot_be_sent_now_is_accepted_all_the_same(why):
+    """With no backend known, none reachable, or no time left, it waits untried."""
+    disk, bridge = Disk(), FakeBridge()
+    courier_of(disk, bridge, **why).deliver(
+        lambda state: enqueue(state, "a", ref(1), "finished", at()) and None
+    )
+    assert bridge.told == []
+    assert waiting(disk) == [("1", "finished")]
+    assert [(u.attempts, u.doubtful) for u in disk.state.agent("a").queue] == [(0, False)]
+
+
+def test_requests_get_no_more_time_than_is_left():
+    """A command's own limit bounds each of its requests."""
+    disk, bridge = Disk(), FakeBridge()
+    queue(disk, *BOTH)
+    courier_of(disk, bridge, ends_at=time.monotonic() + 2).deliver()
+    assert 0 < bridge.timeout <= 2
+
+
+# The agent's status
+
+
+def owe(disk: Disk, status: str = "idle") -> None:
+    """The backend has yet to be told this agent status."""
+    disk.commit(lambda state: setattr(state.agent("a"), "status_owed", status))
+
+
+def test_idle_is_told_after_the_end():
+    """The agent isn't idle for the backend before its slot is over."""
+    disk, bridge = Disk(), FakeBridge()
+    queue(disk, *BOTH[:2])
+    owe(disk)
+    courier_of(disk, bridge).deliver()
+    assert bridge.told == [("1", "ongoing"), ("1", "finished"), ("status", "idle")]
+    assert disk.state.agent("a").status_owed is None
+
+
+@pytest.mark.parametrize("answer", [None, CONFLICT, REFUSED, Fault("rejected", "404", 404)])
+def test_an_owed_status_is_settled_by_a_final_answer(answer):
+    """2xx, 409, or another final 4xx."""
+    disk, bridge = Disk(), FakeBridge([answer])
+    owe(disk)
+    courier_of(disk, bridge).deliver()
+    assert bridge.told == [("status", "idle")]
+    assert disk.state.agent("a").status_owed is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        UNREACHABLE,
+        TIMEOUT,
+        BUSY,
+        *(Fault("x", "m", status) for status in (401, 403, 408, 425, 429)),
+    ],
+)
+def test_an_owed_status_is_posted_again_until_then(answer):
+    """Once a pass; a fault of it fails nothing else."""
+    disk, bridge = Disk(), FakeBridge([answer])
+    owe(disk)
+    courier = courier_of(disk, bridge)
+    courier.deliver()
+    assert bridge.told == [("status", "idle")]
+    assert disk.state.agent("a").status_owed == "idle"
+    assert courier.deliveries == []
+    courier_of(disk, bridge).deliver()
+    assert disk.state.agent("a").status_owed is None
+
+
+def test_a_newer_status_replaces_an_older_one():
+    """One that is owed meanwhile isn't taken for told."""
+    disk, bridge = Disk(), FakeBridge()
+    owe(disk, "busy")
+    bridge.look = lambda: owe(disk, "idle") if len(bridge.told) == 1 else None
+    courier_of(disk, bridge).deliver()
+    assert bridge.told == [("status", "busy"), ("status", "idle")]
+    assert disk.state.agent("a").status_owed is None
+
+
+def test_no_status_is_reported_where_that_is_turned_off():
+    """report_agent_status = false tells nothing, and owes nothing later."""
+    disk, bridge = Disk(), FakeBridge()
+    owe(disk)
+    courier_of(disk, bridge, report_status=False).deliver()
+    assert bridge.told == []
+    assert disk.state.agent("a").status_owed is None
+
+
+# Promises 2, 3 and 4 under random failures
+
+
+class KilledError(BaseException):
+    """The process dies here; only what was committed is left."""
+
+
+@dataclass
+class ServerSlot:
+    """A slot as a strict backend keeps it."""
+
+    plan: int
+    real: int | None
+    status: str = "not_started"
+    run: int = 1
+    virtual: bool = False
+    ended: dict[int, str] = field(default_factory=dict)
+    first: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def alias(self) -> str:
+        """The virtual id."""
+        return f"plan-{self.plan}-{TODAY}"
+
+    def listed(self) -> dict[str, Any]:
+        """As a heartbeat or a sync shows it."""
+        ids = {"virtual_id": self.alias} if self.virtual else {"id": self.real}
+        return {**ids, "plan_id": self.plan, "date": TODAY, "status": self.status}
+
+
+class Backend:
+    """A strict backend: first ongoing, then the end; a repeat is a conflict."""
+
+    def __init__(self) -> None:
+        self.timeout = 10.0
+        self.slots = [ServerSlot(1, 11), ServerSlot(2, None, virtual=True), ServerSlot(3, 13)]
+        self.faults: list[str] = []
+        self.tells_id = True
+
+    def update(self, agent_id: str, slot: SlotRef, body: dict[str, object]) -> int | None:
+        """One update, with what goes wrong."""
+        fault = self.faults.pop(0) if self.faults else "none"
+        if fault == "killed before":
+            raise KilledError
+        if fault == "refused":
+            raise BridgeError(UNREACHABLE)
+        if fault == "lost":
+            raise BridgeError(TIMEOUT)
+        if fault == "busy":
+            raise BridgeError(BUSY)
+        real_id = self._apply(slot, str(body["status"]))
+        if fault == "killed after":
+            raise KilledError
+        if fault == "answer lost":
+            raise BridgeError(TIMEOUT)
+        if fault == "busy after":
+            raise BridgeError(BUSY)
+        return real_id
+
+    def post_status(self, agent_id: str, status: str) -> None:
+        """Always fine."""
+
+    def make_real(self, slot: ServerSlot) -> None:
+        """Give a virtual slot its real id."""
+        if slot.virtual:
+            slot.virtual, slot.real = False, 10 + slot.plan
+
+    def _apply(self, named: SlotRef, status: str) -> int | None:
+        slot = self._find(named)
+        if slot is None:
+            raise BridgeError(Fault("rejected", "answered 404", 404))
+        allowed = {
+            "not_started": {"ongoing"},
+            "ongoing": {"paused", "finished", "aborted"},
+            "paused": {"ongoing", "finished", "aborted"},
+        }
+        if status not in allowed.get(slot.status, set()):
+            raise BridgeError(CONFLICT)
+        self.make_real(slot)
+        slot.status = status
+        slot.first.setdefault(slot.run, status)
+        if status in {"finished", "aborted"}:
+            slot.ended[slot.run] = status
+        return slot.real if self.tells_id else None
+
+    def _find(self, named: SlotRef) -> ServerSlot | None:
+        if named.real:
+            return next((s for s in self.slots if s.real == named.real[-1]), None)
+        virtual = (s for s in self.slots if s.virtual and s.alias == named.virtual[0])
+        return next(virtual, None)
+
+
+FAULTS = ["none", "refused", "lost", "answer lost", "busy", "busy after"]
+DEATHS = ["killed before", "killed after"]
+faults = st.lists(st.sampled_from([*FAULTS, *DEATHS]), max_size=3)
+sane_faults = st.lists(st.sampled_from(FAULTS), max_size=3)
+numbers = st.sampled_from([0, 1, 2])
+
+
+class Host(RuleBasedStateMachine):
+    """One agent's host: ticks, the agent's words, deaths, and a backend with moods of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk = Disk()
+        self.backend = Backend()
+        self.seconds = 0.0
+        self.wakes: Counter[str] = Counter()
+        self.deaths: Counter[str] = Counter()
+        self.woken: dict[int, str] = {}
+        self.promised: dict[tuple[int, int], str] = {}
+        self.clocks = [patch.object(module, "now", self.now) for module in (delivery, lifecycle)]
+        for clock in self.clocks:
+            clock.start()
+
+    def teardown(self) -> None:
+        """Heal the backend, and see that every promise is kept in the end."""
+        try:
+            self.backend.faults = []
+            for _ in range(12):
+                self.tick(faults=[], wake="made", hidden=False)
+                self.wait(700)
+            for number, slot in enumerate(self.backend.slots):
+                for run in range(1, slot.run + 1):
+                    promised = self.promised.get((number, run))
+                    assert promised is None or slot.ended.get(run) == promised
+        finally:
+            for clock in self.clocks:
+                clock.stop()
+
+    def now(self) -> Moment:
+        """The host's clock, which goes on a little at each look."""
+        self.seconds += 0.01
+        return at(self.seconds)
+
+    @initialize(tells_id=st.booleans())
+    def begin(self, *, tells_id: bool) -> None:
+        """Some backends tell the new real id, some don't."""
+        self.backend.tells_id = tells_id
+
+    @rule(faults=faults, wake=st.sampled_from(["made", "failed", *DEATHS]), hidden=st.booleans())
+    def tick(self, faults: list[str], wake: str, *, hidden: bool) -> None:
+        """One pass of hfcal tick; `hidden` is a heartbeat that lists nothing."""
+        self.backend.faults = list(faults)
+        with suppress(KilledError):
+            courier = courier_of(self.disk, self.backend)
+            courier.deliver()
+            if unresolved(self.disk.state.agent("a")):
+                self.disk.commit(self._learn_all)
+            asked = self.now()
+            pending = [s.listed() for s in self.backend.slots if s.status == "not_started"]
+            listed = Heartbeat(tuple(parse_slots([] if hidden else list(pending))[0]))
+            remembered = self.disk.commit(lambda state: self._reconcile(state, listed, asked))
+            reason = None if remembered is None else self._wake(remembered, wake)
+
+            def note(state: State) -> None:
+                if remembered is None:
+                    return
+                if reason is None or not slots.note_wake_failed(
+                    state, "a", remembered.key, reason, self.now()
+                ):
+                    slots.note_woken(state, "a", remembered.key, self.now())
+
+            courier.deliver(note)
+        self.backend.faults = []
+
+    @precondition(lambda self: self.woken)
+    @rule(
+        data=st.data(),
+        verb=st.sampled_from(["complete", "abort", "pause", "resume"]),
+        named=st.booleans(),
+        faults=faults,
+    )
+    def say(self, data: st.DataObject, verb: str, faults: list[str], *, named: bool) -> None:
+        """The agent says something of a slot that it was woken for."""
+        number = data.draw(st.sampled_from(sorted(self.woken)))
+        request = Request(verb, "a", self.woken[number] if named else None)
+        active = self.disk.state.agent("a").active
+        if not named and active is not None:
+            number = self._number(active.ref)
+        run = self.backend.slots[number].run
+        self.backend.faults = list(faults)
+
+        def accept(state: State) -> None:
+            if _accept(state, "a", request).update is not None and verb in {"complete", "abort"}:
+                self.promised.setdefault((number, run), lifecycle.STATUS[verb])
+
+        with suppress(KilledError, HfcalError):
+            courier_of(self.disk, self.backend, patient=False).deliver(accept)
+        self.backend.faults = []
+
+    @rule(seconds=st.sampled_from([5, 30, 700]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.seconds += seconds
+
+    @rule(number=numbers)
+    def become_real(self, number: int) -> None:
+        """Somebody else touches a virtual slot."""
+        self.backend.make_real(self.backend.slots[number])
+
+    @rule(number=numbers)
+    def reopen(self, number: int) -> None:
+        """A person opens an ended slot again."""
+        slot = self.backend.slots[number]
+        heard = not any(self._number(u.ref) == number for u in self.disk.state.agent("a").queue)
+        if slot.status in {"finished", "aborted"} and heard:
+            slot.status, slot.run = "not_started", slot.run + 1
+            self.woken.pop(number, None)
+
+    @invariant()
+    def nothing_is_woken_twice(self) -> None:
+        """A wake that was made is made again only after a death before it was noted."""
+        for key, count in self.wakes.items():
+            assert count <= 1 + self.deaths[key]
+
+    @invariant()
+    def every_run_begins_with_ongoing_and_ends_once(self) -> None:
+        """No word of a run reaches the backend before its ongoing, and none is refused."""
+        for slot in self.backend.slots:
+            assert set(slot.first.values()) <= {"ongoing"}
+        assert self.disk.state.agent("a").refused == []
+
+    def _number(self, named: SlotRef) -> int:
+        aliases = [slot.alias for slot in self.backend.slots]
+        return next(n for n, alias in enumerate(aliases) if alias in named.virtual)
+
+    def _learn_all(self, state: State) -> None:
+        for slot in parse_slots([s.listed() for s in self.backend.slots])[0]:
+            learn(state.agent("a"), slot.ref)
+
+    def _reconcile(self, state: State, heartbeat: Heartbeat, asked: Moment) -> Wake | None:
+        moment = self.now()
+        agent = state.agent("a")
+        slots.note_listed(state, "a", heartbeat.slots, moment)
+        decision = decide(agent, heartbeat, asked, moment, Policy())
+        if decision.action is Action.DISPATCHED:
+            assert decision.slot is not None
+            if agent.active is not None:
+                return agent.active.wake
+            failed = slots.failed_wake(agent, decision.slot.ref)
+            fresh = Wake(f"key-{len(self.wakes)}-{self.seconds}", decision.slot.ident, "", "", {})
+            wake = failed.wake if failed else fresh
+            slots.remember(agent, decision.slot, wake, moment)
+            return wake
+        if decision.lost:
+            slots.give_up_uncertain(state, "a", moment)
+        elif decision.action is Action.RESOLVED and decision.slot and decision.slot.status:
+            slots.resolve(state, "a", decision.slot.status, moment)
+        elif decision.again:
+            slots.mark_again(state, "a", moment)
+        return None
+
+    def _wake(self, wake: Wake, outcome: str) -> str | None:
+        if outcome == "killed before":
+            raise KilledError
+        if outcome == "failed":
+            return "exited with 1"
+        self.wakes[wake.key] += 1
+        active = self.disk.state.agent("a").active
+        assert active is not None
+        self.woken[self._number(active.ref)] = wake.slot
+        if outcome == "killed after":
+            self.deaths[wake.key] += 1
+            raise KilledError
+        return None
+
+
+def test_every_accepted_word_arrives_in_order_whatever_fails_or_dies():
+    """Promises 2, 3 and 4 with lost answers, outages, deaths and a server that changes its mind."""
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Host,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=20,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

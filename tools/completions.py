@@ -1,0 +1,361 @@
+"""Write the completion scripts in completions/ from the app itself.
+
+The scripts are static: TAB starts no hfcal.
+
+    python tools/completions.py            writes them
+    python tools/completions.py --check    exits 1, with a diff, when they are not current
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from hfcal.cli.app import make_app
+
+DIRECTORY = Path(__file__).resolve().parent.parent / "completions"
+HEAD = "made by tools/completions.py; change that, not this file."
+
+# What an option's value may be, where the app's own help only says it in words.
+_FILES = {"PATH", "FILE"}
+_CHOICES = {"--log-format": ("text", "json")}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        names: Such as `-v` and `--verbose`.
+        help: What it does, in one line.
+        value: What its value is called, such as `PATH`; empty for a flag.
+        choices: The values that there are, if they are few.
+        repeatable: Whether it may be given more than once.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    value: str = ""
+    choices: tuple[str, ...] = ()
+    repeatable: bool = False
+
+    @property
+    def files(self) -> bool:
+        """Whether its value is a file."""
+        return self.value in _FILES
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, or the root.
+
+    Attributes:
+        path: Its words after `hfcal`; empty for the root.
+        help: What it does, in one line.
+        options: Its options, in the order of its help.
+        children: Its subcommands.
+    """
+
+    path: tuple[str, ...]
+    help: str
+    options: tuple[Option, ...]
+    children: tuple[Command, ...]
+
+    @property
+    def words(self) -> str:
+        """Its words as typed."""
+        return " ".join(self.path)
+
+    def walk(self) -> Iterator[Command]:
+        """It and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def valued(self) -> list[str]:
+        """The options that take a value, of it and of all below it."""
+        found = {
+            name: None
+            for command in self.walk()
+            for option in command.options
+            if option.value
+            for name in option.names
+        }
+        return list(found)
+
+
+def read_app() -> Command:
+    """The whole app."""
+    return _read(make_app(), None, ())
+
+
+def _read(command: Any, parent: Any, path: tuple[str, ...]) -> Command:
+    context = typer.Context(command, parent=parent, info_name=path[-1] if path else "hfcal")
+    names = command.list_commands(context) if hasattr(command, "list_commands") else ()
+    return Command(
+        path,
+        command.get_short_help_str(1000).rstrip("."),
+        tuple(_option(p) for p in command.get_params(context) if not p.hidden),
+        tuple(_read(command.get_command(context, n), context, (*path, n)) for n in names),
+    )
+
+
+def _option(option: Any) -> Option:
+    flag = option.is_flag or option.count
+    return Option(
+        names=(*option.opts, *option.secondary_opts),
+        help=" ".join((option.help or "").split()).rstrip("."),
+        value="" if flag else option.metavar or "NUMBER",
+        choices=_CHOICES.get(option.opts[0], ()),
+        repeatable=bool(option.multiple or option.count),
+    )
+
+
+def bash(root: Command) -> str:
+    """The script for bash, 3.2 and newer, without the bash-completion package."""
+    files = sorted({n for c in root.walk() for o in c.options if o.files for n in o.names})
+    lines = [
+        f"# bash completion for hfcal; {HEAD}",
+        "",
+        "_hfcal() {",
+        '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="" at="" word index=1 found=""',
+        "    COMPREPLY=()",
+        "    # Readline makes --option=value three words.",
+        '    [[ $cur == "=" ]] && cur=""',
+        "    while (( index < COMP_CWORD )); do",
+        '        word="${COMP_WORDS[index]}"',
+        "        if [[ -n $prev ]]; then",
+        '            [[ $word == "=" ]] || prev=""',
+        "        else",
+        '            case "$word" in',
+        f'                {"|".join(root.valued())}) prev="$word" ;;',
+        "                -*) ;;",
+        '                *) at="$at $word" ;;',
+        "            esac",
+        "        fi",
+        "        (( index += 1 ))",
+        "    done",
+        '    case "$prev" in',
+        '        "") ;;',
+    ]
+    for name, choices in _CHOICES.items():
+        lines.append(f'        {name}) found="{" ".join(choices)}" ;;')
+    lines += [
+        f"        {'|'.join(files)})",
+        "            compopt -o filenames 2>/dev/null",
+        "            while IFS= read -r word; do",
+        '                COMPREPLY+=("$word")',
+        '            done < <(compgen -f -- "$cur")',
+        "            return ;;",
+        "        *) return ;;",
+        "    esac",
+        "    if [[ -z $prev ]]; then",
+        '        case "$at" in',
+    ]
+    for command in root.walk():
+        words = [name for option in command.options for name in option.names]
+        at = "".join(f" {word}" for word in command.path)
+        if command.children:
+            subcommands = " ".join(child.path[-1] for child in command.children)
+            lines += [
+                f'            "{at}")',
+                f'                found="{subcommands}"',
+                f'                [[ $cur == -* ]] && found="{" ".join(words)}" ;;',
+            ]
+        else:
+            lines.append(f'            "{at}") found="{" ".join(words)}" ;;')
+    lines += [
+        "        esac",
+        "    fi",
+        "    while IFS= read -r word; do",
+        '        COMPREPLY+=("$word")',
+        '    done < <(compgen -W "$found" -- "$cur")',
+        "}",
+        "",
+        "complete -F _hfcal hfcal",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def zsh(root: Command) -> str:
+    """The script for zsh; a function for each command."""
+    lines = ["#compdef hfcal", f"# zsh completion for hfcal; {HEAD}", ""]
+    for command in root.walk():
+        lines += [*_zsh_function(command), ""]
+    lines += [
+        "if [[ $zsh_eval_context[-1] == loadautofunc ]]; then",
+        '    _hfcal "$@"',
+        "else",
+        "    compdef _hfcal hfcal",
+        "fi",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _zsh_function(command: Command) -> list[str]:
+    specs = [spec for option in command.options for spec in _zsh_specs(option)]
+    if not command.children:
+        return [
+            f"{_zsh_name(command)}() {{",
+            "    _arguments -s \\",
+            *[f"        {spec} \\" for spec in specs[:-1]],
+            f"        {specs[-1]}",
+            "}",
+        ]
+    lines = [
+        f"{_zsh_name(command)}() {{",
+        "    local curcontext=$curcontext state state_descr line",
+        "    typeset -A opt_args",
+        "    _arguments -C -s \\",
+        *[f"        {spec} \\" for spec in specs],
+        "        '1: :->command' \\",
+        "        '*:: :->rest' && return 0",
+        "    case $state in",
+        "        command)",
+        "            local -a commands",
+        "            commands=(",
+    ]
+    for child in command.children:
+        text = child.help.replace("\\", "\\\\").replace(":", "\\:")
+        lines.append(f"                {_quoted(f'{child.path[-1]}:{text}')}")
+    lines += [
+        "            )",
+        "            _describe -t commands 'hfcal command' commands ;;",
+        "        rest)",
+        "            case $words[1] in",
+        *[f"                {child.path[-1]}) {_zsh_name(child)} ;;" for child in command.children],
+        "            esac ;;",
+        "    esac",
+        "}",
+    ]
+    return lines
+
+
+def _zsh_name(command: Command) -> str:
+    return "_".join(["_hfcal", *command.path])
+
+
+def _zsh_specs(option: Option) -> list[str]:
+    text = option.help.replace("\\", "\\\\")
+    for special in ":[]":
+        text = text.replace(special, "\\" + special)
+    value = ""
+    if option.value:
+        action = "_files" if option.files else f"({' '.join(option.choices)})"
+        value = f":{option.value}:{action if option.files or option.choices else ''}"
+    ends = "--help" in option.names or "--version" in option.names
+    together = "(- *)" if ends else "" if option.repeatable else f"({' '.join(option.names)})"
+    star = "*" if option.repeatable else ""
+    return [
+        _quoted(f"{together}{star}{name}{'=' if value and name[:2] == '--' else ''}[{text}]{value}")
+        for name in option.names
+    ]
+
+
+def fish(root: Command) -> str:
+    """The script for fish."""
+    lines = [
+        f"# fish completion for hfcal; {HEAD}",
+        "",
+        "function __hfcal_at --description 'Whether these are the subcommands typed so far'",
+        "    set -l tokens (commandline -opc)",
+        "    set -l found",
+        "    set -l value 0",
+        "    for token in $tokens[2..-1]",
+        "        if test $value = 1",
+        "            set value 0",
+        "            continue",
+        "        end",
+        "        switch $token",
+        f"            case {' '.join(root.valued())}",
+        "                set value 1",
+        "            case '-*'",
+        "            case '*'",
+        "                set -a found $token",
+        "        end",
+        "    end",
+        '    test "$found" = "$argv"',
+        "end",
+        "",
+        "complete -c hfcal -f",
+    ]
+    for command in root.walk():
+        at = f"complete -c hfcal -n '{' '.join(['__hfcal_at', *command.path])}'"
+        lines.append("")
+        lines += [
+            f"{at} -a {child.path[-1]} -d {_fish_quoted(child.help)}" for child in command.children
+        ]
+        lines += [f"{at} {_fish_option(option)}" for option in command.options]
+    return "\n".join(lines) + "\n"
+
+
+def _fish_option(option: Option) -> str:
+    words = [f"-l {name[2:]}" if name[:2] == "--" else f"-s {name[1:]}" for name in option.names]
+    if option.files:
+        words.append("-r -F")
+    elif option.choices:
+        words.append(f"-x -a '{' '.join(option.choices)}'")
+    elif option.value:
+        words.append("-x")
+    return " ".join([*words, "-d", _fish_quoted(option.help)])
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _fish_quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def scripts() -> dict[str, str]:
+    """Every script by its file's name."""
+    root = read_app()
+    return {"hfcal.bash": bash(root), "_hfcal": zsh(root), "hfcal.fish": fish(root)}
+
+
+def check(directory: Path = DIRECTORY) -> str:
+    """The differences between the scripts in `directory` and what they should be."""
+    found: list[str] = []
+    for name, wanted in scripts().items():
+        path = directory / name
+        present = path.read_text(encoding="utf-8") if path.exists() else ""
+        found += difflib.unified_diff(
+            present.splitlines(keepends=True),
+            wanted.splitlines(keepends=True),
+            f"completions/{name}",
+            f"completions/{name} (from the app)",
+        )
+    return "".join(found)
+
+
+def write(directory: Path = DIRECTORY) -> None:
+    """Write the scripts into `directory`."""
+    directory.mkdir(exist_ok=True)
+    for name, text in scripts().items():
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def main(words: list[str]) -> int:
+    """Write, or check."""
+    if words == ["--check"]:
+        differences = check()
+        if differences:
+            sys.stdout.write(differences)
+            print("completions/ is not current; run: python tools/completions.py", file=sys.stderr)
+        return 1 if differences else 0
+    if words:
+        print("usage: python tools/completions.py [--check]", file=sys.stderr)
+        return 2
+    write()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
