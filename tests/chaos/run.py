@@ -265,8 +265,8 @@ class Chaos:
                 if ident:
                     idents[ident] = place
             if slot.spec.status not in {"finished", "aborted"}:
-                ident = slot.spec.id or slot.virtual_id
-                self.problems.append(f"slot {ident} is {slot.spec.status} in the end")
+                name = slot.spec.id or slot.virtual_id
+                self.problems.append(f"slot {name} is {slot.spec.status} in the end")
                 self.problems += self._story(backend, slot.spec.id)
         self._judge_ends(backend, idents)
         self._judge_order(backend)

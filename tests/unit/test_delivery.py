@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -30,7 +30,7 @@ from hfcal.outbox import enqueue, learn, unresolved
 from hfcal.scheduler import Action, Policy, decide
 from hfcal.state.codec import decode_state, encode_state
 from hfcal.state.records import State, Wake
-from tests.unit.support import HOUR, NOON, TODAY, an_active, at, ref
+from tests.unit.support import NOON, TODAY, at, ref
 
 T = TypeVar("T")
 
