@@ -191,14 +191,18 @@ def test_what_is_accepted_is_saved_before_anything_is_sent():
 
 
 @pytest.mark.parametrize(
-    "why", [{"away": UNREACHABLE}, {"able": lambda _: False}, {"ends_at": 0.0}], ids=str
+    "why",
+    [{"away": UNREACHABLE}, {"able": lambda _: False}, {"ends_at": 0.0}],
+    ids=["away", "unknown", "late"],
 )
 def test_what_cannot_be_sent_now_is_accepted_all_the_same(why):
     """With no backend known, none reachable, or no time left, it waits untried."""
     disk, bridge = Disk(), FakeBridge()
-    courier_of(disk, bridge, **why).deliver(
-        lambda state: enqueue(state, "a", ref(1), "finished", at()) and None
-    )
+
+    def accept(state: State) -> None:
+        enqueue(state, "a", ref(1), "finished", at())
+
+    courier_of(disk, bridge, **why).deliver(accept)
     assert bridge.told == []
     assert waiting(disk) == [("1", "finished")]
     assert [(u.attempts, u.doubtful) for u in disk.state.agent("a").queue] == [(0, False)]
@@ -246,7 +250,7 @@ def test_an_owed_status_is_settled_by_a_final_answer(answer):
         UNREACHABLE,
         TIMEOUT,
         BUSY,
-        *(Fault("x", "m", status) for status in (401, 403, 408, 425, 429)),
+        *(Fault("x", "m", code) for code in (401, 403, 408, 425, 429)),
     ],
 )
 def test_an_owed_status_is_posted_again_until_then(answer):
@@ -551,7 +555,7 @@ class Host(RuleBasedStateMachine):
 
 def test_every_accepted_word_arrives_in_order_whatever_fails_or_dies():
     """Promises 2, 3 and 4 with lost answers, outages, deaths and a server that changes its mind."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Host,
         settings=settings(
             max_examples=60,
