@@ -59,12 +59,13 @@ def _boot_id() -> str:
 
 def rfc3339(wall: float) -> str:
     """`wall` as RFC 3339 in UTC with `Z`, to the second."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = datetime.fromtimestamp(wall, UTC).replace(tzinfo=None)
+    return f"{moment.isoformat(timespec='seconds')}Z"
 
 
 def utc_date(wall: float) -> str:
     """The UTC date of `wall`, `YYYY-MM-DD`."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(wall, UTC).date().isoformat()
 
 
 def utc_time(wall: float) -> str:

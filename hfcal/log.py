@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hfcal.clock import rfc3339
 from hfcal.errors import ConfigError
+from hfcal.files import make_private
 from hfcal.report import TickReport
 from hfcal.text import one_line
 
@@ -66,7 +67,7 @@ def open_log(path: Path, level: str, form: str) -> None:
         ConfigError: The directory can't be made.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
     except OSError as error:
         raise ConfigError(f"log_file {path}: {error.strerror}") from error
     handler = _File(path)

@@ -1,8 +1,10 @@
 """Making text from elsewhere safe for a terminal, a log line, a prompt or a file name."""
 
 import json
+import re
 import unicodedata
 
+_DIGEST = re.compile(r"-[0-9a-f]{12}$")
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -25,12 +27,14 @@ def one_line(text: str, limit: int = 300) -> str:
 def json_line(value: object) -> str:
     """`value` as JSON on one line, readable in any language, with nothing that acts on a screen."""
     text = json.dumps(value, ensure_ascii=False)
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        json.dumps(c)[1:-1] if not c.isascii() and unicodedata.category(c) in _UNSAFE else c
-        for c in text
-    )
+    return "".join(_escaped(c) if unicodedata.category(c) in _UNSAFE else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    """The character as JSON escapes it; JSON itself leaves DEL as it is."""
+    return f"\\u{ord(character):04x}" if character.isascii() else json.dumps(character)[1:-1]
 
 
 def file_name(text: str) -> str:
@@ -40,7 +44,7 @@ def file_name(text: str) -> str:
     What had to be changed or cut gets a digest, so that two texts never share a file.
     """
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text[:80])
-    if kept == text and kept.strip("."):
+    if kept == text and kept.strip(".") and not _DIGEST.search(kept):
         return kept
     import hashlib
 

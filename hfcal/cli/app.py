@@ -5,6 +5,7 @@ A command's module is imported when it is called, not before: every import is pa
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -127,6 +128,15 @@ def make_app() -> TyperGroup:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `hfcal`; returns its exit code."""
+    code = _run(arguments)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop(2)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_streams()
     if sys.platform == "win32":
@@ -143,8 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _usage(error, shared)
     except HfcalError as error:
         return _failure(error, shared)
-    except BrokenPipeError:
-        return _flush() or exits.FAILED
+    except OSError as error:
+        return _unwritten(error, shared)
     except Exception as error:  # the last resort: a bug is told in one line
         return _bug(error, shared)
     return _flush() or (code if isinstance(code, int) else exits.OK)
@@ -156,10 +166,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def _usage(error: Any, shared: Shared) -> int:
     message = error.format_message()
-    if shared.json:
-        from hfcal.views.documents import error_document
-
-        print_json(error_document("usage", message))
+    _print_error("usage", message, shared)
     path = error.ctx.command_path if error.ctx is not None else "hfcal"
     say(f"{message}\nTry '{path} --help'.")
     return exits.USAGE
@@ -188,12 +195,21 @@ def _report(kind: str, message: str, shared: Shared) -> None:
     from hfcal.text import one_line
 
     message = one_line(message, 2000)
-    if shared.json:
-        from hfcal.views.documents import error_document
-
-        print_json(error_document(kind, message))
+    _print_error(kind, message, shared)
     say(message)
-    _flush()
+
+
+def _print_error(kind: str, message: str, shared: Shared) -> None:
+    """The error as the one JSON document; if that can't be written, the exit code still tells."""
+    if not shared.json:
+        return
+    from hfcal.views.documents import error_document
+
+    try:
+        print_json(error_document(kind, message))
+        sys.stdout.flush()
+    except OSError:
+        _drop(1)
 
 
 def _prepare_streams() -> None:
@@ -206,14 +222,25 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _unwritten(error: OSError, shared: Shared) -> int:
+    """What no other part has caught is most likely stdout itself."""
+    if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}:
+        return _bug(error, shared)
+    if error.errno != errno.EPIPE:
+        say(f"cannot write to stdout: {error.strerror}")
+    _drop(1)
+    return exits.FAILED
+
+
 def _flush() -> int:
     """Write out what stands on stdout; returns an exit code when that can't be."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            say(f"cannot write to stdout: {error.strerror}")
-        # Nobody reads any more; Python's own last flush mustn't complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return exits.FAILED
+        return _unwritten(error, Shared())
     return exits.OK
+
+
+def _drop(descriptor: int) -> None:
+    """Nobody reads it any more, and Python's own last flush mustn't complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

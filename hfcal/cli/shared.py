@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -109,8 +110,9 @@ def print_json(document: object) -> None:
 
 
 def say(message: str) -> None:
-    """Tell a person something that is not the answer."""
-    print(f"hfcal: {message}", file=sys.stderr)
+    """Tell a person something that is not the answer; nobody listening changes nothing."""
+    with contextlib.suppress(OSError):
+        print(f"hfcal: {message}", file=sys.stderr, flush=True)
 
 
 def shared_of(context: typer.Context) -> Shared:

@@ -6,7 +6,6 @@ them. The only module that touches the file.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from hfcal.clock import now, rfc3339
 from hfcal.errors import StateError
+from hfcal.files import make_private
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
 from hfcal.state.locks import AgentLocks, LockFile, owner_hint, owner_of
 from hfcal.state.records import State
@@ -143,8 +143,8 @@ class StateFile:
         if self._prepared:
             return
         try:
-            _make_private(self.path.parent)
-            _make_private(self._locks_directory)
+            make_private(self.path.parent)
+            make_private(self._locks_directory)
         except OSError as error:
             raise self._unusable(error) from error
         self._prepared = True
@@ -318,12 +318,6 @@ def _behind_link(path: Path) -> Path:
 
 def _facts(facts: os.stat_result) -> tuple[int, ...]:
     return (facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size)
-
-
-def _make_private(directory: Path) -> None:
-    for missing in reversed([d for d in (directory, *directory.parents) if not d.exists()]):
-        with contextlib.suppress(FileExistsError):
-            missing.mkdir(mode=0o700)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hfcal.files import make_private
 from hfcal.state.records import Wake
 from hfcal.text import file_name, json_line, one_line
 from hfcal.wake.adapter import Table, WakeError
@@ -79,7 +80,7 @@ class CommandAdapter:
         if not self.detach:
             return tempfile.TemporaryFile()
         directory = self.log_dir / file_name(agent_id)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
         path = directory / f"{file_name(wake.slot)}.log"
         return os.fdopen(os.open(path, flags, 0o600), "w+b")
@@ -114,7 +115,8 @@ class CommandAdapter:
         try:
             status = process.wait(_AT_ONCE)
         except subprocess.TimeoutExpired:
-            process.returncode = 0  # it goes on without us, and isn't ours to wait for
+            # It goes on without us; in `watch` somebody has to take note of its end.
+            threading.Thread(target=process.wait, daemon=True).start()
         else:
             self._judge(status, output)
 

@@ -195,7 +195,7 @@ def test_a_detached_command_outlives_the_tick(
     assert "exited with 3" in result.agents["a2"]["error"]["message"]
     assert not (host.inbox / "done").exists()
     (host.inbox / "go").touch()
-    wait_until(lambda: (host.inbox / "done").exists())
+    wait_until((host.inbox / "done").exists)
     logs = [path for path in (host.state_dir / "log").rglob("*") if path.is_file()]
     assert sorted(path.read_text(encoding="utf-8") for path in logs) == ["broken\n", "worked\n"]
     assert {path.stat().st_mode & 0o777 for path in logs} == {0o600}

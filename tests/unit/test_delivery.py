@@ -30,7 +30,7 @@ from hfcal.outbox import enqueue, learn, unresolved
 from hfcal.scheduler import Action, Policy, decide
 from hfcal.state.codec import decode_state, encode_state
 from hfcal.state.records import State, Wake
-from tests.unit.support import NOON, TODAY, at, ref
+from tests.unit.support import NOON, TODAY, an_active, at, ref
 
 T = TypeVar("T")
 
@@ -285,6 +285,28 @@ def test_no_status_is_reported_where_that_is_turned_off():
     assert disk.state.agent("a").status_owed is None
 
 
+# The agent's word, twice
+
+
+@pytest.mark.parametrize("verb", ["complete", "abort"])
+@pytest.mark.parametrize("delivered", [True, False])
+def test_an_end_that_is_said_again_is_sent_once(verb, delivered):
+    """Also of a slot whose uncertain wake was given up: a second ongoing would reopen it."""
+    disk, bridge = Disk(), FakeBridge([] if delivered else [UNREACHABLE])
+    disk.commit(lambda state: setattr(state.agent("a"), "active", an_active(woken=False)))
+    disk.commit(lambda state: slots.give_up_uncertain(state, "a", at(60)))
+    said = []
+    for _ in range(2):
+        courier_of(disk, bridge, patient=False).deliver(
+            lambda state: said.append(_accept(state, "a", Request(verb, "a", "12")).already)
+        )
+    end = lifecycle.STATUS[verb]
+    assert said == [False, True]
+    assert bridge.told.count(("12", end)) == 1
+    assert ("12", "ongoing") not in bridge.told[bridge.told.index(("12", end)) :]
+    assert waiting(disk) == []
+
+
 # Promises 2, 3 and 4 under random failures
 
 
@@ -323,6 +345,12 @@ class Backend:
         self.slots = [ServerSlot(1, 11), ServerSlot(2, None, virtual=True), ServerSlot(3, 13)]
         self.faults: list[str] = []
         self.tells_id = True
+        self.lists_running = False
+
+    def listed(self) -> list[object]:
+        """What a heartbeat lists."""
+        shown = {"not_started"} | ({"ongoing", "paused"} if self.lists_running else set())
+        return [slot.listed() for slot in self.slots if slot.status in shown]
 
     def update(self, agent_id: str, slot: SlotRef, body: dict[str, object]) -> int | None:
         """One update, with what goes wrong."""
@@ -420,10 +448,10 @@ class Host(RuleBasedStateMachine):
         self.seconds += 0.01
         return at(self.seconds)
 
-    @initialize(tells_id=st.booleans())
-    def begin(self, *, tells_id: bool) -> None:
-        """Some backends tell the new real id, some don't."""
-        self.backend.tells_id = tells_id
+    @initialize(tells_id=st.booleans(), lists_running=st.booleans())
+    def begin(self, *, tells_id: bool, lists_running: bool) -> None:
+        """Some backends tell the new real id, some list what runs, some don't."""
+        self.backend.tells_id, self.backend.lists_running = tells_id, lists_running
 
     @rule(faults=faults, wake=st.sampled_from(["made", "failed", *DEATHS]), hidden=st.booleans())
     def tick(self, faults: list[str], wake: str, *, hidden: bool) -> None:
@@ -435,8 +463,7 @@ class Host(RuleBasedStateMachine):
             if unresolved(self.disk.state.agent("a")):
                 self.disk.commit(self._learn_all)
             asked = self.now()
-            pending = [s.listed() for s in self.backend.slots if s.status == "not_started"]
-            listed = Heartbeat(tuple(parse_slots([] if hidden else list(pending))[0]))
+            listed = Heartbeat(tuple(parse_slots([] if hidden else self.backend.listed())[0]))
             remembered = self.disk.commit(lambda state: self._reconcile(state, listed, asked))
             reason = None if remembered is None else self._wake(remembered, wake)
 
@@ -536,6 +563,10 @@ class Host(RuleBasedStateMachine):
             slots.resolve(state, "a", decision.slot.status, moment)
         elif decision.again:
             slots.mark_again(state, "a", moment)
+        elif decision.action is Action.ADOPTED and decision.slot:
+            slots.adopt(state, "a", decision.slot, moment)
+        elif decision.woken and agent.active and decision.slot and decision.slot.status:
+            slots.note_taken_for_woken(agent.active, decision.slot.status, moment)
         return None
 
     def _wake(self, wake: Wake, outcome: str) -> str | None:
@@ -558,7 +589,7 @@ def test_every_accepted_word_arrives_in_order_whatever_fails_or_dies():
     run_state_machine_as_test(
         Host,
         settings=settings(
-            max_examples=60,
+            max_examples=150,
             stateful_step_count=20,
             deadline=None,
             database=None,
