@@ -28,8 +28,8 @@ from hfcal.settings import Settings
 from hfcal.state.commit import GroupCommit
 from hfcal.state.file import StateFile
 from hfcal.state.records import State
-from hfcal.wake.adapter import Wakers
 from hfcal.wake.message import Commands
+from hfcal.wake.wakers import Wakers
 from hfcal.workers import Workers
 
 WAKES_UNTIL = 50.0  # seconds after its start that a tick starts wakes

@@ -27,7 +27,7 @@ def show(context: typer.Context) -> int:
       hfcal config show
     """
     from hfcal.views.settings import settings_document, settings_lines
-    from hfcal.wake.adapter import Wakers
+    from hfcal.wake.wakers import Wakers
 
     shared = shared_of(context)
     settings = shared.settings()

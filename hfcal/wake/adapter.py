@@ -1,4 +1,4 @@
-"""What every wake adapter is, and how the `[wake]` table becomes one."""
+"""What every wake adapter is, and how it reads its part of a wake table."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from hfcal.errors import ConfigError
-from hfcal.model import JsonObject
-from hfcal.settings import Settings, closest
+from hfcal.settings import closest
 from hfcal.state.records import Wake
-
-ADAPTERS = ("command", "print")
-DEFAULT_PARALLEL = 8
 
 
 class WakeError(Exception):
@@ -34,40 +30,6 @@ class Adapter(Protocol):
         Raises:
             WakeError: It was not delivered.
         """
-
-
-class Wakers:
-    """The adapters of one host: the `[wake]` table's, and those of single agents.
-
-    Args:
-        settings: With the tables.
-        answer_on_stdout: Whether stdout holds the command's own JSON, so `print` uses stderr.
-
-    Raises:
-        ConfigError: A table is missing or holds something that isn't allowed.
-    """
-
-    def __init__(self, settings: Settings, *, answer_on_stdout: bool) -> None:
-        if settings.wake is None and any(a not in settings.agent_wakes for a in settings.agents):
-            raise ConfigError(
-                "no [wake] table says how agents are woken: add one to "
-                f"{settings.config_file or 'a config file'}, for example:  "
-                '[wake]  adapter = "command"  command = ["my-agent", "--message", "{message}"]'
-            )
-        common = settings.wake or {}
-        self.parallel = _parallel(common)
-        place = settings.state_file
-        self._default = _adapter(common, "wake", place, answer_on_stdout) if settings.wake else None
-        self._own = {
-            agent_id: _adapter(table, f"agent.{agent_id}.wake", place, answer_on_stdout)
-            for agent_id, table in settings.agent_wakes.items()
-        }
-
-    def of(self, agent_id: str) -> Adapter:
-        """The adapter that wakes this agent."""
-        adapter = self._own.get(agent_id, self._default)
-        assert adapter is not None
-        return adapter
 
 
 class Table:
@@ -134,32 +96,3 @@ class Table:
         for key in self._left:
             hint = closest(key, self._known)
             raise ConfigError(f"unknown key {self._where}.{key}; {hint}")
-
-
-def _adapter(
-    table: JsonObject,
-    where: str,
-    state_file: Path,
-    answer_on_stdout: bool,  # noqa: FBT001
-) -> Adapter:
-    reader = Table(table, where)
-    if where == "wake":
-        reader.take("parallel")
-    adapter: Adapter
-    if reader.one_of("adapter", ADAPTERS) == "command":
-        from hfcal.wake.command import CommandAdapter
-
-        adapter = CommandAdapter.from_table(reader, state_file.parent / "log")
-    else:
-        from hfcal.wake.printing import PrintAdapter
-
-        adapter = PrintAdapter(to_stderr=answer_on_stdout)
-    reader.end()
-    return adapter
-
-
-def _parallel(table: JsonObject) -> int:
-    value = table.get("parallel", DEFAULT_PARALLEL)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 64:
-        raise ConfigError(f"wake.parallel = {value!r:.60}: allowed: a whole number from 1 to 64")
-    return value

@@ -32,7 +32,7 @@ DAY = 86_400.0
 
 # The same examples each time, so that a red run comes from a change.
 thorough = settings(
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     database=None,
     derandomize=True,

@@ -589,7 +589,7 @@ def test_every_accepted_word_arrives_in_order_whatever_fails_or_dies():
     run_state_machine_as_test(
         Host,
         settings=settings(
-            max_examples=150,
+            max_examples=100,
             stateful_step_count=20,
             deadline=None,
             database=None,
