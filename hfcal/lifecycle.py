@@ -268,7 +268,7 @@ def _accept_other(
             request, agent_id, slots.end_other(state, agent_id, ref, word, now(), announce=True)
         )
     ended = next((e for e in agent.ended if e.ref.named(ident)), None)
-    if ended is not None and _given_up_uncertain(state, agent_id, ended):
+    if ended is not None and ended.uncertain:
         ref, word = ended.ref, _word(request)
         return _ended(
             request, agent_id, slots.end_other(state, agent_id, ref, word, now(), announce=True)
@@ -313,16 +313,6 @@ def _waiting_number(agent: AgentState, ref: SlotRef, request: Request) -> int | 
     """The number of the update that says the same already, if it still waits."""
     said = [u for u in agent.queue if u.ref.same(ref) and u.status == STATUS[request.verb]]
     return said[-1].number if said else None
-
-
-def _given_up_uncertain(state: State, agent_id: str, ended: Ended) -> bool:
-    return (
-        any(
-            e.agent_id == agent_id and e.reason == slots.UNCERTAIN and ended.ref.named(e.ident)
-            for e in state.history
-        )
-        and ended.accepted is None
-    )
 
 
 def _paused_or_resumed(state: State, agent_id: str, request: Request, ref: SlotRef) -> Accepted:

@@ -146,7 +146,7 @@ def give_up_uncertain(state: State, agent_id: str, now: Moment) -> None:
     agent = state.agent(agent_id)
     assert agent.active is not None
     ref, agent.active = agent.active.ref, None
-    agent.ended.append(Ended(ref, "aborted", now.wall, now.wall))
+    agent.ended.append(Ended(ref, "aborted", now.wall, now.wall, uncertain=True))
     state.history.append(HistoryEntry(agent_id, ref.ident, "aborted", now.wall, UNCERTAIN))
 
 

@@ -152,6 +152,7 @@ class Ended:
         listed: When the backend listed it last, at or after its end.
         accepted: When the backend accepted the end, by both clocks; None until then.
         duration: The `actual_duration` told, if it was finished.
+        uncertain: It was given up as nobody knows whether it was woken; the agent may still tell.
     """
 
     ref: SlotRef
@@ -160,6 +161,7 @@ class Ended:
     listed: float
     accepted: Moment | None = None
     duration: int | None = None
+    uncertain: bool = False
 
 
 @dataclass

@@ -362,8 +362,9 @@ def test_wakes_side_by_side_do_not_wait_for_one_another(tmp_path, lifeline):
 # Detached
 
 
-def test_a_detached_command_goes_on_without_us(tmp_path, lifeline):
-    """The wake is made when it has run for a second; it lives on in a session of its own."""
+def test_a_detached_command_goes_on_without_us(tmp_path, lifeline, monkeypatch):
+    """The wake is made when it has run for a while; it lives on in a session of its own."""
+    monkeypatch.setattr(module, "_AT_ONCE", 0.3)
     script = f"exec 3> {lifeline.path}; echo $$ >&3; exec sleep 60"
     started = time.monotonic()
     wake(adapter(tmp_path, "sh", "-c", script, detach=True))
@@ -377,9 +378,10 @@ def test_a_detached_command_goes_on_without_us(tmp_path, lifeline):
         os.waitpid(session, 0)
 
 
-def test_a_detached_command_that_has_ended_leaves_no_zombie(tmp_path, lifeline):
+def test_a_detached_command_that_has_ended_leaves_no_zombie(tmp_path, lifeline, monkeypatch):
     """A watch that runs for months doesn't fill the process table: the next wake tidies up."""
-    script = f"exec 3> {lifeline.path}; echo $$ >&3; exec sleep 1.3"
+    monkeypatch.setattr(module, "_AT_ONCE", 0.3)
+    script = f"exec 3> {lifeline.path}; echo $$ >&3; exec sleep 1"
     wake(adapter(tmp_path, "sh", "-c", script, detach=True))
     wait_until(lifeline.cut)
     session = int(lifeline._heard.split()[0])
