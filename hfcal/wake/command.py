@@ -96,7 +96,7 @@ class CommandAdapter:
         }
         arguments = [_PLACEHOLDER.sub(lambda m: parts[m[1]], word) for word in self.command]
         if not any("{message}" in word for word in self.command):
-            given.write(wake.message.encode())
+            given.write(wake.message.encode("utf-8", "surrogateescape"))
             given.seek(0)
         try:
             return subprocess.Popen(
