@@ -192,6 +192,7 @@ def test_a_detached_command_outlives_the_tick(
     host.on_wake(f"case $HFCAL_SLOT in 5) echo broken; exit 3;; esac; {until}")
     result = host.tick()
     assert result.actions == {"a1": "dispatched", "a2": "wake_failed"}
+    assert result.seconds < 10
     assert "exited with 3" in result.agents["a2"]["error"]["message"]
     assert not (host.inbox / "done").exists()
     (host.inbox / "go").touch()

@@ -34,6 +34,7 @@ def test_hold_and_release(make_backend: MakeBackend, make_host: MakeHost) -> Non
     assert host.ok("release", "--all", "--json").json["released"] == ["a1"]
     host.ok("hold", "--agent", "a1", "--for", "500ms")
     wait_past(time.time() + 0.6)
+    assert host.tick("--dry-run").actions["a1"] == "would_dispatch"
     assert host.tick().actions["a1"] == "dispatched"
     assert host.status()["held"] == []
     for words in (("--all", "--agent", "a1"), ("--all", "--for", "soon")):

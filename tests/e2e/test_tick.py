@@ -127,46 +127,57 @@ def test_the_highest_priority_wins_and_ties_go_in_the_backends_order(
 
 
 @pytest.mark.parametrize(
-    ("shape", "sync"),
-    [
-        *((shape, "full") for shape in ("slot", "wrapped", "slot_id", "ok", "empty")),
-        *(("ok", sync) for sync in ("pending", "absent")),
-        ("empty", "unauthorized"),
-    ],
+    ("shapes", "sync"), [(("slot", "wrapped", "slot_id"), "absent"), (("ok", "empty"), "full")]
 )
-def test_a_virtual_slot_ends_by_its_real_id_whatever_the_answers_say(
+def test_each_shape_of_answer_leads_to_the_real_id(
+    shapes: tuple[str, ...], sync: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """By the answer to the first update, else by sync; `finished` goes to the real id."""
+    backend = make_backend(switches={"sync": sync})
+    host = make_host(backend)
+    done = []
+    for plan, shape in enumerate(shapes, 1):
+        backend.switch(virtual_answer=shape)
+        backend.add_slots({"agent": "developer", "plan_id": plan})
+        virtual = backend.slots[-1]["virtual_id"]
+        assert host.tick().agents["developer"]["slot"] == virtual, shape
+        real = str(backend.slot(virtual)["id"])
+        if sync == "full":
+            # A sync asked before the update proves nothing: then the next tick asks.
+            assert host.tick().agents["developer"]["slot"] == real, shape
+        result = host.ok("complete", "--agent", "developer", "--slot", virtual, "--json")
+        assert (result.json["slot"], result.json["delivered"]) == (virtual, True), shape
+        assert backend.told()[-2:] == [(virtual, "ongoing"), (real, "finished")], shape
+        done.append((real, "delivered"))
+    assert [(e["ident"], e["outcome"]) for e in host.status()["history"]] == done
+
+
+@pytest.mark.parametrize(
+    ("shape", "sync"), [("ok", "pending"), ("ok", "absent"), ("empty", "unauthorized")]
+)
+def test_an_end_waits_for_a_real_id_that_nothing_tells(
     shape: str, sync: str, make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
-    """Each shape of answer, with and without sync: `finished` goes to the real id."""
+    """Without an answer's or a sync's word, the next listing tells; `ongoing` goes first then."""
     backend = make_backend(
         slots=[{"agent": "developer", "plan_id": 7}],
-        switches={"virtual_answer": shape, "sync": sync},
+        switches={"virtual_answer": shape, "sync": sync, "finish_from": "ongoing"},
     )
     host = make_host(backend)
     virtual = backend.slots[0]["virtual_id"]
-    assert host.tick().agents["developer"]["slot"] == virtual
+    host.tick()
     real = str(backend.slot(virtual)["id"])
-    answered = shape in ("slot", "wrapped", "slot_id")
-    if not answered and sync == "full":
-        # A sync asked before the update proves nothing: the next tick asks.
-        assert host.tick().code == 0
-    found = answered or sync == "full"
-    result = host.ok("complete", "--agent", "developer", "--slot", virtual, "--json")
-    assert (result.json["slot"], result.json["delivered"]) == (virtual, found)
-    if not found:
-        assert result.stderr
-        assert host.tick().json["summary"]["queued"] == 1
-        assert backend.told() == [(virtual, "ongoing")]
-        # A person takes it back, so that it is listed, as pending, with its real id.
-        backend.change_slot(int(real), status="not_started")
-        assert host.tick().code == 0
-        assert backend.told()[1:] == [(real, "ongoing"), (real, "finished")]
-        assert len(host.wakes) == 1
-    assert backend.told()[-1] == (real, "finished")
-    assert backend.slot(virtual)["status"] == "finished"
-    assert [(e["ident"], e["outcome"]) for e in host.status()["history"]] == [
-        (real if found else virtual, "delivered")
-    ]
+    result = host.ok("complete", "--slot", virtual, "--json")
+    assert (result.json["slot"], result.json["delivered"]) == (virtual, False)
+    assert result.stderr
+    assert host.tick().json["summary"]["queued"] == 1
+    assert backend.told() == [(virtual, "ongoing")]
+    # A person takes it back, so that it is listed, as pending, with its real id.
+    backend.change_slot(int(real), status="not_started")
+    assert host.tick().code == 0
+    assert backend.told()[1:] == [(real, "ongoing"), (real, "finished")]
+    assert len(host.wakes) == 1
+    assert [e["outcome"] for e in host.status()["history"]] == ["delivered"]
 
 
 def test_sync_is_asked_at_first_and_then_when_there_is_need(

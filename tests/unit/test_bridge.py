@@ -117,11 +117,12 @@ def test_a_backend_may_write_its_words_in_any_casing(casing):
 
 
 def test_updates_are_sent_to_the_real_id_or_else_the_virtual_one():
-    """Once the real id is known the virtual one, which is gone, is not used."""
+    """Once a real id is known, the newest counts, and the virtual one is not used."""
     with backend() as (simulator, bridge):
         real_id = bridge.update("dev", ref(PLAN), ONGOING)
         assert real_id is not None
-        bridge.update("dev", ref(PLAN, real_id), {"status": "finished", "actual_duration": 5})
+        newest = ref(PLAN, 999, real_id)
+        bridge.update("dev", newest, {"status": "finished", "actual_duration": 5})
         entries = [entry for _, entry in simulator.journal.since(0)]
     assert [entry.path for entry in entries] == [
         f"/calendar/slots/virtual/{PLAN}/agent-update",

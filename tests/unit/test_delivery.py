@@ -408,7 +408,7 @@ class Backend:
 FAULTS = ["none", "refused", "lost", "answer lost", "busy", "busy after"]
 DEATHS = ["killed before", "killed after"]
 faults = st.lists(st.sampled_from([*FAULTS, *DEATHS]), max_size=3)
-sane_faults = st.lists(st.sampled_from(FAULTS), max_size=3)
+outcomes = st.sampled_from(["made", "answered", "failed", *DEATHS])
 numbers = st.sampled_from([0, 1, 2])
 
 
@@ -420,8 +420,9 @@ class Host(RuleBasedStateMachine):
         self.disk = Disk()
         self.backend = Backend()
         self.seconds = 0.0
-        self.wakes: Counter[str] = Counter()
-        self.deaths: Counter[str] = Counter()
+        self.wakes: Counter[tuple[int, int]] = Counter()
+        self.deaths: Counter[tuple[int, int]] = Counter()
+        self.keys: dict[tuple[int, int], set[str]] = {}
         self.woken: dict[int, str] = {}
         self.promised: dict[tuple[int, int], str] = {}
         self.clocks = [patch.object(module, "now", self.now) for module in (delivery, lifecycle)]
@@ -448,12 +449,13 @@ class Host(RuleBasedStateMachine):
         self.seconds += 0.01
         return at(self.seconds)
 
-    @initialize(tells_id=st.booleans(), lists_running=st.booleans())
-    def begin(self, *, tells_id: bool, lists_running: bool) -> None:
+    @initialize(tells_id=st.booleans(), lists_running=st.booleans(), wake=outcomes)
+    def begin(self, wake: str, *, tells_id: bool, lists_running: bool) -> None:
         """Some backends tell the new real id, some list what runs, some don't."""
         self.backend.tells_id, self.backend.lists_running = tells_id, lists_running
+        self.tick(faults=[], wake=wake, hidden=False)
 
-    @rule(faults=faults, wake=st.sampled_from(["made", "failed", *DEATHS]), hidden=st.booleans())
+    @rule(faults=faults, wake=outcomes, hidden=st.booleans())
     def tick(self, faults: list[str], wake: str, *, hidden: bool) -> None:
         """One pass of hfcal tick; `hidden` is a heartbeat that lists nothing."""
         self.backend.faults = list(faults)
@@ -488,19 +490,10 @@ class Host(RuleBasedStateMachine):
     def say(self, data: st.DataObject, verb: str, faults: list[str], *, named: bool) -> None:
         """The agent says something of a slot that it was woken for."""
         number = data.draw(st.sampled_from(sorted(self.woken)))
-        request = Request(verb, "a", self.woken[number] if named else None)
-        active = self.disk.state.agent("a").active
-        if not named and active is not None:
-            number = self._number(active.ref)
-        run = self.backend.slots[number].run
         self.backend.faults = list(faults)
-
-        def accept(state: State) -> None:
-            if _accept(state, "a", request).update is not None and verb in {"complete", "abort"}:
-                self.promised.setdefault((number, run), lifecycle.STATUS[verb])
-
+        courier = courier_of(self.disk, self.backend, patient=False)
         with suppress(KilledError, HfcalError):
-            courier_of(self.disk, self.backend, patient=False).deliver(accept)
+            self._hear(Request(verb, "a", self.woken[number] if named else None), courier.deliver)
         self.backend.faults = []
 
     @rule(seconds=st.sampled_from([5, 30, 700]))
@@ -524,9 +517,10 @@ class Host(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_woken_twice(self) -> None:
-        """A wake that was made is made again only after a death before it was noted."""
-        for key, count in self.wakes.items():
-            assert count <= 1 + self.deaths[key]
+        """A wake that was made is made again, the same, only after a death before it was noted."""
+        for run, count in self.wakes.items():
+            assert count <= 1 + self.deaths[run]
+            assert len(self.keys[run]) == 1
 
     @invariant()
     def every_run_begins_with_ongoing_and_ends_once(self) -> None:
@@ -534,6 +528,23 @@ class Host(RuleBasedStateMachine):
         for slot in self.backend.slots:
             assert set(slot.first.values()) <= {"ongoing"}
         assert self.disk.state.agent("a").refused == []
+
+    def _hear(self, request: Request, apply: Callable[[Callable[[State], None]], object]) -> None:
+        """Accept the agent's word, and remember what it was promised."""
+
+        def accept(state: State) -> None:
+            active = state.agent("a").active
+            named = self.woken.items() if request.slot else ()
+            number = next((n for n, ident in named if ident == request.slot), None)
+            if number is None and active is not None:
+                number = self._number(active.ref)
+            accepted = _accept(state, "a", request)
+            if accepted.update is not None and request.verb in {"complete", "abort"}:
+                assert number is not None
+                run = self.backend.slots[number].run
+                self.promised.setdefault((number, run), lifecycle.STATUS[request.verb])
+
+        apply(accept)
 
     def _number(self, named: SlotRef) -> int:
         aliases = [slot.alias for slot in self.backend.slots]
@@ -553,7 +564,7 @@ class Host(RuleBasedStateMachine):
             if agent.active is not None:
                 return agent.active.wake
             failed = slots.failed_wake(agent, decision.slot.ref)
-            fresh = Wake(f"key-{len(self.wakes)}-{self.seconds}", decision.slot.ident, "", "", {})
+            fresh = Wake(f"key-{self.seconds}", decision.slot.ident, "", "", {})
             wake = failed.wake if failed else fresh
             slots.remember(agent, decision.slot, wake, moment)
             return wake
@@ -574,13 +585,18 @@ class Host(RuleBasedStateMachine):
             raise KilledError
         if outcome == "failed":
             return "exited with 1"
-        self.wakes[wake.key] += 1
         active = self.disk.state.agent("a").active
         assert active is not None
-        self.woken[self._number(active.ref)] = wake.slot
+        number = self._number(active.ref)
+        run = (number, self.backend.slots[number].run)
+        self.woken[number] = wake.slot
+        self.wakes[run] += 1
+        self.keys.setdefault(run, set()).add(wake.key)
         if outcome == "killed after":
-            self.deaths[wake.key] += 1
+            self.deaths[run] += 1
             raise KilledError
+        if outcome == "answered":  # while the wake still runs
+            self._hear(Request("complete", "a", wake.slot), self.disk.commit)
         return None
 
 

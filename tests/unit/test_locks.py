@@ -109,10 +109,12 @@ def test_a_wait_that_was_given_up_takes_no_lock_later(path):
     """When the holder lets go after the time-out, the lock is free for everybody."""
     lock = LockFile(path)
     assert lock.try_take()
+    threads = threading.active_count()
     with pytest.raises(LockedError):
         LockFile(path).take(0.05)
     lock.release()
-    wait_until(lambda: free(path))
+    wait_until(lambda: threading.active_count() == threads)
+    assert free(path)
 
 
 def test_a_holders_note_cannot_act_on_a_terminal(path):

@@ -291,11 +291,13 @@ def test_a_slot_of_just_16_kib_is_kept_whole():
 
 def test_deep_nesting_is_cut():
     """Nesting that would exhaust the stack of whoever reads it later is cut off."""
-    deep: object = []
+    lists: object = []
+    objects: object = {}
     for _ in range(900):
-        deep = [deep]
-    slot = listed(5, event_data={"deep": deep})
-    assert json.dumps(slot.raw).count("[") < 20
+        lists, objects = [lists], {"a": objects}
+    kept = json.dumps(listed(5, event_data={"lists": lists}, objects=objects).raw)
+    assert kept.count("[") < 20
+    assert kept.count("{") < 20
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hfcal.text import file_name, json_line, one_line
@@ -58,6 +58,8 @@ def test_one_line_is_one_safe_line(text, limit):
 
 
 @given(json_values | st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "L"])))
+@example("\x7f")
+@example({"\x7f": "\U000e0001"})
 @thorough
 def test_json_line_is_safe_and_says_the_same(value):
     """It reads back as it was, and holds nothing that acts on a screen or breaks the line."""
