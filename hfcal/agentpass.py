@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hfcal import slots
 from hfcal.bridge import Bridge
@@ -27,6 +27,8 @@ from hfcal.wake.message import new_wake
 
 if TYPE_CHECKING:
     from hfcal.tick import Tick
+
+T = TypeVar("T")
 
 TAKEN = "another hfcal is at it"
 _log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class AgentPass:
         self._heartbeat = Heartbeat()
         self._asked: Moment | None = None
         self._wake: Wake | None = None
+        self._woken = False
         self._has_place = False
         self._wants_place = False
 
@@ -298,13 +301,14 @@ class AgentPass:
             self.courier = Courier(
                 self.agent_id,
                 lambda: bridge,
-                self._tick.commit.commit,
+                self._save,
                 patient=True,
                 report_status=self._tick.settings.report_agent_status,
                 tried=self._tried,
                 away=self._tick.breaker.fault,
             )
         self.courier.connect = lambda: bridge
+        self._woken = woken
 
         def note(state: State) -> None:
             if woken:
@@ -312,6 +316,9 @@ class AgentPass:
                 self._leave_place()
 
         self.courier.deliver(note)
+
+    def _save(self, change: Callable[[State], T]) -> T:
+        return self._tick.commit.commit(change, keep=self._woken)
 
     def _end_pass(self) -> None:
         if self.courier is not None and self.courier.deliveries:
@@ -331,6 +338,7 @@ class AgentPass:
             self.fail(error)
         else:
             self.let_go()
+            self._leave_place()
 
     def _take_place(self) -> bool:
         self._has_place = self._has_place or self._tick.take_place()

@@ -1,5 +1,6 @@
 """What can go wrong, by the names that callers see as `error.kind` (docs/operating.md)."""
 
+import signal
 from dataclasses import dataclass
 
 
@@ -40,6 +41,20 @@ class LockedError(StateError):
     """The state was locked for longer than `--lock-timeout`."""
 
     kind = "locked"
+
+
+class InterruptedByUserError(HfcalError):
+    """A signal ended the command before it was done.
+
+    Attributes:
+        number: Which signal.
+    """
+
+    kind = "interrupted"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} before it was done")
+        self.number = number
 
 
 class NoActiveSlotError(HfcalError):

@@ -1,9 +1,15 @@
-"""Making directories that nobody else can look into."""
+"""What hfcal needs of file systems: private directories, and whether one is a network's."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
+
+_NETWORK = re.compile(
+    r"(nfs|cifs|smb|9p|afs|ceph|lustre|beegfs|gfs|davfs|fuse\.(sshfs|glusterfs|s3fs|rclone))",
+    re.ASCII,
+)
 
 
 def make_private(directory: Path) -> None:
@@ -15,3 +21,28 @@ def make_private(directory: Path) -> None:
     for missing in reversed([d for d in (directory, *directory.parents) if not d.exists()]):
         with contextlib.suppress(FileExistsError):
             missing.mkdir(mode=0o700)
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The type of the network file system that `path` is on; None for a local one.
+
+    Args:
+        path: Absolute.
+        mounts: What is mounted, as Linux tells it; where it doesn't, nothing is found.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        path = path.resolve()
+    except (OSError, RuntimeError):
+        return None
+    found: tuple[int, str] = (-1, "")
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 6 or not after:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        # Of several on one point, the last one mounted is what is seen.
+        if path.is_relative_to(point) and len(point) >= found[0]:
+            found = (len(point), after.split(" ")[0])
+    return found[1] if _NETWORK.match(found[1]) else None

@@ -7,8 +7,11 @@ second would pass them all; here each read gets what is left of one deadline.
 from __future__ import annotations
 
 import json
+import queue
 import re
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -239,7 +242,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Network(httpcore.NetworkBackend):
-    """Connects within the deadline."""
+    """Connects within the deadline, looking up the name and trying each address included."""
 
     def __init__(self, deadline: _Deadline) -> None:
         self._network = httpcore.SyncBackend()
@@ -253,9 +256,20 @@ class _Network(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        left = self._deadline.left()
-        stream = self._network.connect_tcp(host, port, left, local_address, socket_options)
-        return _Stream(stream, self._deadline)
+        addresses = _addresses(host, port, self._deadline)
+        for others, address in reversed(list(enumerate(reversed(addresses)))):
+            # One that swallows everything leaves time for the next ones.
+            left = self._deadline.left() / (others + 1)
+            try:
+                stream = self._network.connect_tcp(
+                    address, port, left, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if others == 0:
+                    raise
+            else:
+                return _Stream(stream, self._deadline)
+        raise httpcore.ConnectError(f"{host} has no address")
 
 
 class _Transport(httpx.BaseTransport):
@@ -300,6 +314,32 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._answer.close()
+
+
+def _addresses(host: str, port: int, deadline: _Deadline) -> list[str]:
+    """The addresses of `host`, in the system's order, looked up within the deadline.
+
+    A look-up can't be interrupted, so one that hangs is left behind on a thread of its own.
+    """
+    if re.fullmatch(r"[0-9.]+|.*:.*", host):
+        return [host]
+    found: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
+        except (OSError, UnicodeError) as error:
+            found.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+    threading.Thread(target=look_up, daemon=True).start()
+    try:
+        answer = found.get(timeout=deadline.left())
+    except queue.Empty:
+        raise httpcore.ConnectTimeout(f"looking up {host}") from None
+    if isinstance(answer, OSError):
+        raise httpcore.ConnectError(str(answer)) from answer
+    return answer
 
 
 @cache

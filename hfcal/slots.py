@@ -7,9 +7,9 @@ Scheduling, and is called inside one transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hfcal.clock import Moment, utc_date, utc_time
+from hfcal.clock import Moment, age, utc_date, utc_time
 from hfcal.model import Slot, SlotRef, SlotStatus
 from hfcal.outbox import enqueue, learn, refused_before, two_days_past, waiting_for
 from hfcal.state.records import (
@@ -208,6 +208,8 @@ def end_active(state: State, agent_id: str, word: Word, now: Moment) -> Ending:
         _announce(state, agent_id, active, now)
     agent.active = None
     measured = whole_minutes(active.start, now)
+    if word.status == "finished" and word.minutes is None:
+        word = replace(word, reason=_with_clamping(word.reason, active.start, now))
     return _end(state, agent_id, active.ref, word, now, measured)
 
 
@@ -339,6 +341,18 @@ def ended_before(agent: AgentState, ref: SlotRef) -> Ended | None:
 def whole_minutes(start: Moment, now: Moment) -> int:
     """Whole minutes from start to now, within 1 to 1440 whatever the clocks did."""
     return max(1, min(MAX_DURATION_MINUTES, int(start.seconds_until(now) // 60)))
+
+
+def _with_clamping(reason: str, start: Moment, now: Moment) -> str:
+    """The reason, with a note when the clocks say what no `actual_duration` can."""
+    seconds = start.seconds_until(now)
+    if seconds < 0:
+        note = f"began {age(-seconds)} from now by the clock, told as 1 min"
+    elif seconds >= (MAX_DURATION_MINUTES + 1) * 60:
+        note = f"took {age(seconds)}, told as {MAX_DURATION_MINUTES} min"
+    else:
+        return reason
+    return f"{reason}; {note}" if reason else note
 
 
 def _hear_from(state: State, agent_id: str, active: Active, now: Moment) -> None:

@@ -18,7 +18,8 @@ from hfcal import slots
 from hfcal.agentpass import AgentPass
 from hfcal.bridge import Bridge
 from hfcal.clock import now, utc_date
-from hfcal.errors import BridgeError, Fault, StateError
+from hfcal.errors import BridgeError, Fault, InterruptedByUserError, StateError
+from hfcal.files import network_file_system
 from hfcal.model import Slot
 from hfcal.news import News
 from hfcal.outbox import has_work, unresolved
@@ -27,7 +28,7 @@ from hfcal.scheduler import Policy
 from hfcal.settings import Settings
 from hfcal.state.commit import GroupCommit
 from hfcal.state.file import StateFile
-from hfcal.state.records import State
+from hfcal.state.records import State, Trouble
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
 from hfcal.workers import Workers
@@ -91,10 +92,15 @@ class Tick:
         Raises:
             StateError: The state can't be read or saved; what was under way is decided by the next
                 tick.
+            InterruptedByUserError: The same, and a signal had told it to stop.
         """
         report = TickReport(now().wall, self.settings.claw_identifier)
         try:
             self._run()
+        except StateError as error:
+            if self._signal is None:
+                raise
+            raise InterruptedByUserError(self._signal) from error
         finally:
             # What is still under way on workers ends by itself and lets go of its agent.
             self.stopping = True
@@ -124,7 +130,7 @@ class Tick:
         self.stopping = True
         self._signal = signal_number
         if hurry:
-            self._stop_by = time.monotonic() + STOP_PATIENCE
+            self._stop_by = self._file.give_up_at = time.monotonic() + STOP_PATIENCE
             self.hurry.set()
             alarm = threading.Timer(STOP_PATIENCE, self.commit.nudge)
             alarm.daemon = True
@@ -216,6 +222,7 @@ class Tick:
                     self._news.append(News(agent_id, f"slot {ending.ident} {reason}"))
                 if agent.hold and agent.hold.until and agent.hold.until <= moment.wall:
                     agent.hold = None
+            self._note_file_system(state, moment.wall)
             slots.trim_history(state, settings.history_cap)
             others = [a for a in state.agents if a not in settings.agents and state.agents[a].queue]
             timed_out = {a for a, s in state.agents.items() if s.error_kind == "timeout"}
@@ -227,6 +234,20 @@ class Tick:
                 and not _absent(state, moment.wall)
                 and not self._sync_failed(state, moment.wall)
             )
+
+    def _note_file_system(self, state: State, wall: float) -> None:
+        """Warn, once, of a state on a network file system."""
+        kind = network_file_system(self._file.path)
+        known = state.troubles.get("file system")
+        if kind is None:
+            state.troubles.pop("file system", None)
+        elif known is None or known.kind != kind:
+            message = (
+                f"the state {self._file.path} is on a network file system ({kind}), where locks "
+                "and saves may fail or be lost; put it on a local disk with --state or HFCAL_STATE"
+            )
+            state.troubles["file system"] = Trouble(kind, message, wall, wall)
+            self._news.append(News("", message))
 
     def _sync_due(self) -> bool:
         if self._sync_asked:
@@ -253,11 +274,20 @@ class Tick:
 
         def enough() -> bool:
             late = self._stop_by is not None and time.monotonic() >= self._stop_by
-            return done() or late or self._error is not None
+            if self._failed() is None:
+                return done() or late
+            self.stopping = True
+            # A wake that is under way is noted if that can be, or it would be made twice.
+            under_way = self._places < self.wakers.parallel or self.commit.keeping
+            return late or not under_way
 
         self.commit.run(enough, self._send_left_overs)
-        if self._error is not None:
-            raise self._error
+        failed = self._failed()
+        if failed is not None:
+            raise failed
+
+    def _failed(self) -> Exception | None:
+        return self.commit.error or self._error
 
     def _send_left_overs(self, state: State) -> None:
         """Deliver what others queued while the agent's lock was held here."""

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from hfcal.cli import exits
 from hfcal.cli.shared import Shared, print_json, say, shared_options
-from hfcal.errors import HfcalError
+from hfcal.errors import HfcalError, InterruptedByUserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,16 +41,6 @@ COMMANDS = {
     "sim": "",
     "demo": "",
 }
-
-
-class InterruptedByUserError(HfcalError):
-    """A signal ended the command before it was done."""
-
-    kind = "interrupted"
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} before it was done")
-        self.number = number
 
 
 class Command(TyperCommand):

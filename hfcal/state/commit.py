@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from hfcal.errors import StateError
 from hfcal.state.file import StateFile
 from hfcal.state.records import State
 
@@ -21,9 +22,11 @@ T = TypeVar("T")
 Change = Callable[[State], T]
 
 _GAP = 0.2  # seconds between two saves while others are still at work
+_PATIENCE = 30.0  # seconds for which a change that must be kept is tried again
+_PAUSE = 0.25  # seconds between two such tries
 
 
-@dataclass
+@dataclass(eq=False)
 class _Request:
     change: Change[Any] | None
     then: Callable[[Any], None] | None = None
@@ -31,6 +34,13 @@ class _Request:
     result: Any = None
     error: BaseException | None = None
     failed: Callable[[BaseException], None] | None = None
+    keep_until: float = 0.0
+
+    def succeed(self) -> None:
+        """It is saved, or needn't be."""
+        self.saved.set()
+        if self.then is not None:
+            self.then(self.result)
 
     def fail(self, error: BaseException) -> None:
         """It is not saved."""
@@ -44,6 +54,9 @@ class GroupCommit:
     """The queue of changes to one state file.
 
     Workers call `commit` and `later`; the owner thread calls `run`.
+
+    Attributes:
+        error: Why a save failed first, if one did.
     """
 
     def __init__(self, state_file: StateFile) -> None:
@@ -53,14 +66,26 @@ class GroupCommit:
         self._working = 0
         self._closed: BaseException | None = None
         self._last_save = 0.0
+        self._kept: list[_Request] = []
+        self.error: StateError | None = None
 
-    def commit(self, change: Change[T]) -> T:
+    @property
+    def keeping(self) -> bool:
+        """Whether something that must be kept has yet to be saved (owner thread)."""
+        return bool(self._kept)
+
+    def commit(self, change: Change[T], *, keep: bool = False) -> T:
         """Apply `change` and return its result once it is on disk; for workers.
+
+        Args:
+            change: What to do to the state.
+            keep: Whether it tells of something done that can't be undone: if it can't be saved,
+                since the disk is full for a moment, it is tried again for 30 s.
 
         Raises:
             StateError: It could not be saved, and nothing has changed.
         """
-        request = _Request(change)
+        request = _Request(change, keep_until=time.monotonic() + _PATIENCE if keep else 0.0)
         self.stop_work()
         self._put(request)
         request.saved.wait()
@@ -95,6 +120,8 @@ class GroupCommit:
         """Nothing more is saved: who waits, or comes later, gets `error`; for the owner thread."""
         with self._guard:
             self._closed = error
+        for kept in self._kept:
+            kept.fail(error)
         while True:
             try:
                 request = self._requests.get_nowait()
@@ -120,17 +147,18 @@ class GroupCommit:
     def run(self, done: Callable[[], bool], after_save: Callable[[State], None]) -> None:
         """Apply and save what is handed in until `done()`; for the owner thread.
 
+        A change that can't be saved fails alone, with what else was in that save; see `error`.
+
         Args:
             done: Asked after each save and each nudge.
             after_save: Gets the state after each save.
-
-        Raises:
-            StateError: A change could not be saved.
         """
         while not done():
             batch = self._gather()
             if batch:
                 self._save(batch, after_save)
+            if self._kept:
+                time.sleep(_PAUSE)
 
     def _put(self, request: _Request) -> None:
         with self._guard:
@@ -140,8 +168,8 @@ class GroupCommit:
         request.fail(self._closed)
 
     def _gather(self) -> list[_Request]:
-        batch: list[_Request] = []
-        wait: float | None = None
+        batch, self._kept = self._kept, []
+        wait: float | None = 0.0 if batch else None
         while True:
             try:
                 request = self._requests.get(timeout=wait)
@@ -168,6 +196,9 @@ class GroupCommit:
                     applying = None
                 self._last_save = time.monotonic()
                 break
+            except StateError as error:
+                self._fail(batch, error)
+                return
             except Exception as error:
                 if applying is None or applying.failed is None:
                     for request in batch:
@@ -178,8 +209,16 @@ class GroupCommit:
                 applying.fail(error)
                 state = None
         for request in batch:
-            request.saved.set()
-            if request.then is not None:
-                request.then(request.result)
+            request.succeed()
         if state is not None:
             after_save(state)
+
+    def _fail(self, batch: list[_Request], error: StateError) -> None:
+        self.error = self.error or error
+        for request in batch:
+            if request.change is None:
+                request.succeed()
+            elif time.monotonic() < request.keep_until:
+                self._kept.append(request)
+            else:
+                request.fail(error)

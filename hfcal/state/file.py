@@ -7,6 +7,7 @@ them. The only module that touches the file.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ class StateFile:
         path: Absolute; a symbolic link is followed once, so that the file behind it is replaced.
         lock_timeout: Seconds to wait for others' transactions.
         on_lost: Called with a message when a damaged state was set aside.
+
+    Attributes:
+        give_up_at: When no lock is waited for any longer, by the monotonic clock.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class StateFile:
         self._lock = LockFile(self._locks_directory / "state.lock")
         self._lock_timeout = lock_timeout
         self.on_lost = on_lost
+        self.give_up_at = math.inf
         self._prepared = False
         self._cached: State | None = None
         self._cached_bytes = b""
@@ -132,7 +137,7 @@ class StateFile:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self._prepare()
-        self._lock.take(self._lock_timeout)
+        self._lock.take(self._lock_timeout, lambda: self.give_up_at)
         try:
             yield
         finally:

@@ -8,16 +8,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import pwd
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
 from hfcal.text import file_name, one_line
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+_LOOK = 0.25  # seconds between two looks whether to wait on
 
 
 class LockFile:
@@ -49,8 +53,13 @@ class LockFile:
         self._own(descriptor)
         return True
 
-    def take(self, seconds: float) -> None:
+    def take(self, seconds: float, until: Callable[[], float] = lambda: math.inf) -> None:
         """Wait for the lock, in the kernel.
+
+        Args:
+            seconds: How long to wait at most.
+            until: When to give up all the same, by the monotonic clock; asked again and again,
+                since a signal may make that sooner.
 
         Raises:
             LockedError: It was held by others for `seconds`.
@@ -58,14 +67,16 @@ class LockFile:
         """
         if self.try_take():
             return
+        started = time.monotonic()
         waiting = _Waiting(self._open())
         try:
-            descriptor = waiting.result(seconds)
+            descriptor = waiting.result(lambda: min(started + seconds, until()))
         except OSError as error:
             raise self._unusable(error) from error
         if descriptor is None:
+            waited = time.monotonic() - started
             raise LockedError(
-                f"{self.path} was held for {seconds:g} s by {self.holder()}; "
+                f"{self.path} was held for {min(seconds, waited):.3g} s by {self.holder()}; "
                 "try again, or wait longer with --lock-timeout"
             )
         self._own(descriptor)
@@ -144,9 +155,10 @@ class _Waiting:
         self._error: OSError | None = None
         threading.Thread(target=self._wait, daemon=True).start()
 
-    def result(self, seconds: float) -> int | None:
-        """The locked descriptor, or None after `seconds`."""
-        self._done.wait(seconds)
+    def result(self, until: Callable[[], float]) -> int | None:
+        """The locked descriptor, or None when the time is over."""
+        while (left := until() - time.monotonic()) > 0 and not self._done.wait(min(left, _LOOK)):
+            pass
         with self._settled:
             if not self._done.is_set():
                 self._abandoned = True

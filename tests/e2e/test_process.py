@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import pwd
 import signal
@@ -202,6 +203,68 @@ def test_a_command_told_to_stop_keeps_what_it_accepted(
     assert "Traceback" not in end.stderr
     assert host.tick().code == 0
     assert backend.slot(4)["status"] == "finished"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells of threads")
+def test_a_tick_that_waits_for_the_state_heeds_a_signal(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """SIGTERM ends it within seconds, not after `--lock-timeout`; nothing was begun."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    locks = host.state.with_name("state.json.locks")
+    locks.mkdir(parents=True)
+    with (locks / "state.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tick = host.start("tick", "--json", "--lock-timeout", "60s")
+        threads = Path(f"/proc/{tick.process.pid}/status")
+        # The second thread is the one that waits in the kernel.
+        wait_until(lambda: "Threads:\t2" in threads.read_text(), what="waiting for the lock")
+        tick.send(signal.SIGTERM)
+        end = tick.end(8)
+    assert (end.code, end.error["kind"]) == (143, "interrupted")
+    assert backend.journal() == []
+    assert host.tick().actions == {"developer": "dispatched"}
+
+
+def test_a_wake_is_noted_once_the_disk_has_room_again(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """What was done can't be undone, so a save that fails is tried again for a while."""
+    backend = make_backend(agents=["a1", "a2"], slots=[{"agent": "a1", "id": 4}])
+    host = make_host(backend, "a1", "a2")
+    obstacle = host.state.with_name(f".{host.state.name}.new")
+    host.on_wake(f'mkdir "{obstacle}"; (sleep 1; rmdir "{obstacle}") > /dev/null 2>&1 &')
+    tick = host.tick()
+    assert tick.code == 6, tick
+    assert str(host.state) in tick.error["message"]
+    host.on_wake("")
+    assert [a["state"] for a in host.status()["active"]] == ["ongoing"]
+    assert host.tick().actions == {"a1": "busy", "a2": "idle"}
+    assert len(host.wakes) == 1
+    host.ok("complete", "--agent", "a1")
+    assert backend.told() == [("4", "ongoing"), ("4", "finished")]
+
+
+def test_nobody_is_woken_who_could_not_be_remembered(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """A save that fails after the heartbeat: exit 6, no wake, the old state as it was."""
+    backend = make_backend()
+    host = make_host(backend)
+    host.tick()
+    backend.add_slots({"agent": "developer", "id": 4})
+    before = host.state.read_bytes()
+    backend.fault(path="heartbeat", latency=1.0)
+    tick = host.start("tick", "--json")
+    wait_until(lambda: backend.state["faults"] == [])
+    obstacle = host.state.with_name(f".{host.state.name}.new")
+    obstacle.mkdir()
+    end = tick.end()
+    assert (end.code, end.error["kind"]) == (6, "state")
+    assert (host.wakes, host.state.read_bytes() == before) == ([], True)
+    obstacle.rmdir()
+    assert host.tick().actions == {"developer": "dispatched"}
 
 
 def test_six_ticks_at_once_dispatch_once(make_backend: MakeBackend, make_host: MakeHost) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import hfcal.state.commit
 from hfcal.errors import StateError
 from hfcal.state.commit import GroupCommit
 from hfcal.state.file import StateFile
@@ -164,8 +165,8 @@ def errors_of(commit: GroupCommit, *changes: Callable[[State], object]) -> list[
         except StateError as error:
             errors.append(error)
 
-    with pytest.raises(StateError):
-        work(commit, *[partial(hand_in, change) for change in changes])
+    work(commit, *[partial(hand_in, change) for change in changes])
+    assert commit.error in errors
     return errors
 
 
@@ -181,6 +182,56 @@ def test_a_change_that_cannot_be_saved_is_told_to_all(commit, path, monkeypatch)
     monkeypatch.undo()
     assert ["free some room" in str(error) for error in errors] == [True] * 3
     assert on_disk(path).configured == ["before"]
+
+
+def test_what_cannot_be_undone_is_saved_once_there_is_room(commit, path, monkeypatch):
+    """A wake that was made is noted although the disk was full for a moment; the rest fails."""
+    write = os.write
+    tries: list[object] = []
+    errors: list[str] = []
+
+    def full(descriptor: int, content: bytes) -> int:
+        tries.append(threading.current_thread())
+        if len(tries) < 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, content)
+
+    def job() -> None:
+        commit.later(add("other"), errors.append, lambda error: errors.append(str(error)))
+        assert commit.commit(add("woken"), keep=True) == "noted woken"
+
+    monkeypatch.setattr(os, "write", full)
+    work(commit, job)
+    assert on_disk(path).configured == ["woken"]
+    assert ["free some room" in error for error in errors] == [True]
+    assert commit.error is not None
+    assert not commit.keeping
+
+
+def test_what_must_be_kept_is_given_up_in_the_end(commit, monkeypatch):
+    """A disk that stays full holds nobody for ever; nor does a tick that is to stop."""
+    errors: list[str] = []
+
+    def full(*_: object) -> int:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    def job() -> None:
+        with pytest.raises(StateError) as caught:
+            commit.commit(add("woken"), keep=True)
+        errors.append(str(caught.value))
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(hfcal.state.commit, "_PATIENCE", 0.3)
+    work(commit, job)
+    worker = threading.Thread(target=job)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "write", full)
+    commit.start_work()
+    worker.start()
+    commit.run(lambda: commit.keeping, lambda _: None)
+    commit.close(StateError("the tick is over"))
+    worker.join(10)
+    assert ["free some room" in errors[0], errors[1]] == [True, "the tick is over"]
 
 
 def test_a_change_that_fails_half_way_leaves_no_trace(commit, path):

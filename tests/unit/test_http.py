@@ -253,6 +253,54 @@ def test_connecting_is_part_of_the_deadline():
     assert time.monotonic() - started < 2
 
 
+def look_up_as(monkeypatch, *addresses: str) -> None:
+    """Let every name have these addresses, in this order."""
+
+    def look_up(host, port, *_, **__):
+        entries = addresses if host == "backend.test" else [host]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in entries]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+def test_looking_up_the_name_is_part_of_the_deadline(monkeypatch):
+    """A name server that is silent holds nobody up for longer than the time given."""
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
+    started = time.monotonic()
+    with pytest.raises(HttpError) as caught:
+        ask("http://backend.test:1", seconds=0.3)
+    over.set()
+    assert 0.3 <= time.monotonic() - started < 5
+    assert (caught.value.kind, caught.value.maybe_done) == ("timeout", False)
+
+
+def test_the_next_address_is_tried_when_one_refuses(monkeypatch):
+    """A host with several addresses is reached as long as one of them answers."""
+    look_up_as(monkeypatch, "127.0.0.2", "127.0.0.1")
+    with RawServer(answering(raw_answer())) as server:
+        assert ask(f"http://backend.test:{server.port}").status == 200
+    with pytest.raises(HttpError) as caught:
+        ask(f"http://backend.test:{server.port}")
+    assert (caught.value.kind, caught.value.maybe_done) == ("unreachable", False)
+
+
+def test_an_address_that_swallows_everything_leaves_time_for_the_next(monkeypatch):
+    """One dead address of two costs half of the time, not all of it."""
+    look_up_as(monkeypatch, "127.0.0.2", "127.0.0.1")
+    with RawServer(answering(raw_answer())) as server:
+        silent = socket.socket()
+        silent.bind(("127.0.0.2", server.port))
+        silent.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # until its queue is full and no more is answered
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.2", server.port))
+        assert ask(f"http://backend.test:{server.port}", seconds=4).status == 200
+        for one in (silent, *waiting):
+            one.close()
+
+
 def test_each_request_has_a_deadline_of_its_own():
     """A slow request takes nothing from the next one."""
     serve, end = dripping(b"", b"")

@@ -336,6 +336,24 @@ def test_durations_are_whole_minutes_from_1_to_1440(seconds, minutes):
     assert whole_minutes(at(), at(seconds)) == minutes
 
 
+@pytest.mark.parametrize(
+    ("now", "minutes", "reason"),
+    [
+        (at(1441 * 60 - 1), None, "done"),
+        (at(50 * HOUR), None, "done; took 2 d 2 h, told as 1440 min"),
+        (at(-90), None, "done; began 90 s from now by the clock, told as 1 min"),
+        (at(50 * HOUR), 30, "done"),
+    ],
+)
+def test_a_duration_that_cannot_be_told_is_noted(now, minutes, reason):
+    """The history says what was measured where another number was told."""
+    state = State(created=NOON)
+    state.agent("a").active = an_active()
+    end_active(state, "a", Word("finished", minutes, "done"), now)
+    assert state.history[-1].reason == reason
+    assert state.agent("a").queue[-1].actual_duration in {1, 30, 1440}
+
+
 @given(
     st.floats(-1e9, 1e9),
     st.floats(-1e9, 1e9),
