@@ -32,7 +32,7 @@ _hfcal() {
     if [[ -z $prev ]]; then
         case "$at" in
             "")
-                found="tick watch complete abort pause resume hold release status config sim demo"
+                found="tick watch complete abort pause resume hold release status wake config sim demo"
                 [[ $cur == -* ]] && found="--version --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " tick") found="--dry-run --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " watch") found="--interval --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
@@ -43,6 +43,10 @@ _hfcal() {
             " hold") found="--all --for --reason --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " release") found="--all --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " status") found="--check --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " wake")
+                found="test"
+                [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " wake test") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " config")
                 found="show path"
                 [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;

@@ -210,15 +210,15 @@ class AgentPass:
         slots.remember(agent, slot, wake, moment)
         return wake
 
-    def _note_wake(self, state: State, reason: str | None) -> None:
+    def _note_wake(self, state: State, error: WakeError | None) -> None:
         """The wake was made, or failed."""
         assert self._wake is not None
         moment = now()
         agent = state.agent(self.agent_id)
-        if reason is not None and slots.note_wake_failed(
-            state, self.agent_id, self._wake.key, reason, moment
+        if error is not None and slots.note_wake_failed(
+            state, self.agent_id, self._wake.key, str(error), moment, error.retry_after
         ):
-            fault = Fault("wake_failed", f"slot {self._wake.slot}: wake failed: {reason}")
+            fault = Fault("wake_failed", f"slot {self._wake.slot}: wake failed: {error}")
             self.report.action, self.report.error = Action.WAKE_FAILED, fault
             self._tell(
                 note_fault(
@@ -281,22 +281,24 @@ class AgentPass:
     # On workers.
 
     def _wake_agent(self, wake: Wake) -> None:
-        reason: str | None = None
+        failed: WakeError | None = None
         try:
             self._tick.wakers.of(self.agent_id).wake(self.agent_id, wake, self._tick.hurry)
         except WakeError as error:
-            reason = str(error)
-        self._tick.submit(self, lambda bridge: self._after_wake(bridge, reason))
+            failed = error
+        self._tick.submit(self, lambda bridge: self._after_wake(bridge, failed))
 
-    def _after_wake(self, bridge: Bridge, reason: str | None) -> None:
-        self._deliver(bridge, reason, woken=True)
+    def _after_wake(self, bridge: Bridge, failed: WakeError | None) -> None:
+        self._deliver(bridge, failed, woken=True)
         self._end_pass()
 
     def _deliver_and_end(self, bridge: Bridge) -> None:
         self._deliver(bridge)
         self._end_pass()
 
-    def _deliver(self, bridge: Bridge, reason: str | None = None, *, woken: bool = False) -> None:
+    def _deliver(
+        self, bridge: Bridge, failed: WakeError | None = None, *, woken: bool = False
+    ) -> None:
         if self.courier is None:
             self.courier = Courier(
                 self.agent_id,
@@ -312,7 +314,7 @@ class AgentPass:
 
         def note(state: State) -> None:
             if woken:
-                self._note_wake(state, reason)
+                self._note_wake(state, failed)
                 self._leave_place()
 
         self.courier.deliver(note)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from hfcal.clock import now
 from hfcal.errors import BridgeError, Fault
 from hfcal.http import Answer, HttpClient, HttpError
 from hfcal.model import (
@@ -41,7 +40,7 @@ class Bridge:
         self.claw_identifier = claw_identifier
         self.timeout = timeout
         self._api_key = api_key
-        self._http = HttpClient(backend_url, _auth(api_key))
+        self._http = HttpClient(backend_url.rstrip("/"), _auth(api_key))
 
     def heartbeat(self, agent_id: str) -> Heartbeat:
         """Stamp the agent alive and read its pending slots (docs/protocol.md, Heartbeat).
@@ -132,7 +131,7 @@ class Bridge:
         if 200 <= status < 300:
             return
         said = self._detail(answer)
-        retry_after = _retry_after(answer.headers)
+        retry_after = answer.retry_after
         if status in {401, 403}:
             message = (
                 f"{self.backend_url} answered {status}{said}: check api_key, api_key_file "
@@ -200,18 +199,3 @@ def _detail(answer: Answer) -> str:
             if isinstance(item, dict) and isinstance(item.get("loc") or [], list)
         )
     return detail if isinstance(detail, str) else ""
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `Retry-After`, which is a number of seconds or a date."""
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 10:
-        return float(value)
-    if not value:
-        return None
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now().wall)
-    except (ValueError, OverflowError):
-        return None

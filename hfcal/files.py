@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
+import stat
 from pathlib import Path
 
 _NETWORK = re.compile(
@@ -16,11 +19,18 @@ def make_private(directory: Path) -> None:
     """Make `directory` and what is missing above it, each 0700 whatever the umask is.
 
     Raises:
-        OSError: It can't be made.
+        OSError: It can't be made, or a link on the way belongs to another user, who could lead us
+            anywhere.
     """
-    for missing in reversed([d for d in (directory, *directory.parents) if not d.exists()]):
-        with contextlib.suppress(FileExistsError):
-            missing.mkdir(mode=0o700)
+    for place in reversed((directory, *directory.parents)):
+        try:
+            facts = place.lstat()
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                place.mkdir(mode=0o700)
+            facts = place.lstat()
+        if stat.S_ISLNK(facts.st_mode) and facts.st_uid not in {0, os.geteuid()}:
+            raise PermissionError(errno.EPERM, "a link of another user leads there", str(place))
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -68,6 +69,21 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds from `Retry-After`, which is a number of seconds or a date; None without one."""
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit() and len(value) < 10:
+            return float(value)
+        if not value:
+            return None
+        from email.utils import parsedate_to_datetime
+
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        except (ValueError, OverflowError):
+            return None
+
     def json(self) -> Any:
         """The body as JSON; of duplicate keys the last counts.
 
@@ -84,12 +100,23 @@ class HttpClient:
     """One connection's worth of HTTP to one base URL; for one thread.
 
     Args:
-        base_url: `http://host:port/prefix` or `https://…`; a final slash doesn't matter.
+        base_url: `http://host:port/prefix` or `https://…`; paths are put behind it as they are.
         headers: Sent with every request.
+        name: What errors call the server, where its URL may hold a secret.
+        ca_file: Certificates to trust, PEM; those that come with httpx by default.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
-        self._base_url = base_url.rstrip("/")
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        *,
+        name: str = "",
+        ca_file: Path | None = None,
+    ) -> None:
+        self._base_url = base_url
+        self._name = name or base_url
+        self._ca_file = ca_file
         self._headers = {
             "User-Agent": f"hfcal/{__version__}",
             "Accept": "application/json",
@@ -135,32 +162,34 @@ class HttpClient:
             finally:
                 answer.close()
         except httpx.InvalidURL as error:
-            raise HttpError("unreachable", f"{url} is no URL: {error}", maybe_done=False) from error
+            raise HttpError(
+                "unreachable", f"{self._name} is no URL: {error}", maybe_done=False
+            ) from error
         except (ValueError, OverflowError) as error:  # no host name, or a header that can't be one
-            message = f"cannot ask {self._base_url}: {_reason(error)}"
+            message = f"cannot ask {self._name}: {_reason(error)}"
             raise HttpError("unreachable", message, maybe_done=False) from error
         except (httpcore.ConnectTimeout, httpcore.TimeoutException) as error:
             connecting = isinstance(error, httpcore.ConnectTimeout)
             doing = "to connect to" if connecting else "for the answer of"
-            message = f"waited {seconds:g} s {doing} {self._base_url}"
+            message = f"waited {seconds:g} s {doing} {self._name}"
             raise HttpError("timeout", message, maybe_done=not connecting) from error
         except httpcore.ConnectError as error:
-            message = f"cannot connect to {self._base_url}: {_reason(error)}"
+            message = f"cannot connect to {self._name}: {_reason(error)}"
             raise HttpError("unreachable", message, maybe_done=False) from error
         except httpcore.UnsupportedProtocol as error:
-            message = f"{self._base_url}: {_reason(error)}"
+            message = f"{self._name}: {_reason(error)}"
             raise HttpError("unreachable", message, maybe_done=False) from error
         except httpcore.RemoteProtocolError as error:
             if "without sending a response" in str(error):
-                message = f"{self._base_url} closed the connection without an answer"
+                message = f"{self._name} closed the connection without an answer"
                 raise HttpError("unreachable", message, maybe_done=True) from error
-            message = f"{self._base_url} answered what is no HTTP: {_reason(error)}"
+            message = f"{self._name} answered what is no HTTP: {_reason(error)}"
             raise HttpError("bad_response", message, maybe_done=True) from error
         except (httpcore.NetworkError, OSError) as error:
-            message = f"lost the connection to {self._base_url}: {_reason(error)}"
+            message = f"lost the connection to {self._name}: {_reason(error)}"
             raise HttpError("unreachable", message, maybe_done=True) from error
         except (httpcore.LocalProtocolError, httpx.HTTPError) as error:
-            message = f"cannot ask {self._base_url}: {_reason(error)}"
+            message = f"cannot ask {self._name}: {_reason(error)}"
             raise HttpError("bad_response", message, maybe_done=True) from error
 
     def close(self) -> None:
@@ -170,7 +199,8 @@ class HttpClient:
 
     def _connected(self) -> httpx.Client:
         if self._client is None:
-            context = _ssl_context() if self._base_url.startswith("https:") else None
+            secure = self._base_url.lower().startswith("https:")
+            context = _ssl_context(self._ca_file) if secure else None
             transport = _Transport(self._deadline, context)
             self._client = httpx.Client(transport=transport, trust_env=False)
         return self._client
@@ -189,7 +219,7 @@ class HttpClient:
         return b"".join(chunks)
 
     def _unusable(self, why: str) -> HttpError:
-        return HttpError("bad_response", f"the answer of {self._base_url} {why}", maybe_done=True)
+        return HttpError("bad_response", f"the answer of {self._name} {why}", maybe_done=True)
 
 
 class _Deadline:
@@ -343,8 +373,12 @@ def _addresses(host: str, port: int, deadline: _Deadline) -> list[str]:
 
 
 @cache
-def _ssl_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
+def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    import ssl
+
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def _no_constant(word: str) -> float:

@@ -101,9 +101,22 @@ def note_woken(state: State, agent_id: str, key: str, now: Moment) -> bool:
 
 
 def note_wake_failed(
-    state: State, agent_id: str, key: str, reason: str, now: Moment
+    state: State,
+    agent_id: str,
+    key: str,
+    reason: str,
+    now: Moment,
+    retry_after: float | None = None,
 ) -> FailedWake | None:
     """End the slot here, as its wake failed; the backend is not told, so it comes back.
+
+    Args:
+        state: Changed in place.
+        agent_id: Whose slot.
+        key: The wake's idempotency key.
+        reason: Why it failed.
+        now: The present moment.
+        retry_after: Seconds that the receiver asked to wait; kept to up to 10 minutes.
 
     Returns:
         What is kept for the next try, or None if the agent has spoken meanwhile.
@@ -119,7 +132,7 @@ def note_wake_failed(
         agent.failed.append(failed)
     failed.count += 1
     pause = min(FIRST_WAKE_PAUSE * 2 ** min(failed.count - 1, 10), LONGEST_WAKE_PAUSE)
-    failed.not_before = now.wall + pause
+    failed.not_before = now.wall + min(max(pause, retry_after or 0.0), LONGEST_WAKE_PAUSE)
     reason = f"wake failed: {reason}"
     ident = active.ref.ident
     for entry in reversed(state.history):

@@ -19,11 +19,11 @@ from hfcal.agentpass import AgentPass
 from hfcal.bridge import Bridge
 from hfcal.clock import now, utc_date
 from hfcal.errors import BridgeError, Fault, InterruptedByUserError, StateError
-from hfcal.files import network_file_system
 from hfcal.model import Slot
 from hfcal.news import News
 from hfcal.outbox import has_work, unresolved
 from hfcal.report import TickReport
+from hfcal.risks import RISKS, risks_of
 from hfcal.scheduler import Policy
 from hfcal.settings import Settings
 from hfcal.state.commit import GroupCommit
@@ -205,6 +205,8 @@ class Tick:
         # Whoever found a lock taken left its update to the holder: look once more.
         self._send_left_overs(self._file.peek())
         self._work(lambda: not self._running)
+        agents = self._file.peek().agents
+        self.wakers.tidy(a for a in self.settings.agents if a in agents and agents[a].active)
 
     def _prepare(self) -> bool:
         """The first transaction; returns whether `/calendar/sync` has to be asked first."""
@@ -222,7 +224,7 @@ class Tick:
                     self._news.append(News(agent_id, f"slot {ending.ident} {reason}"))
                 if agent.hold and agent.hold.until and agent.hold.until <= moment.wall:
                     agent.hold = None
-            self._note_file_system(state, moment.wall)
+            self._warn(state, moment.wall)
             slots.trim_history(state, settings.history_cap)
             others = [a for a in state.agents if a not in settings.agents and state.agents[a].queue]
             timed_out = {a for a, s in state.agents.items() if s.error_kind == "timeout"}
@@ -235,19 +237,16 @@ class Tick:
                 and not self._sync_failed(state, moment.wall)
             )
 
-    def _note_file_system(self, state: State, wall: float) -> None:
-        """Warn, once, of a state on a network file system."""
-        kind = network_file_system(self._file.path)
-        known = state.troubles.get("file system")
-        if kind is None:
-            state.troubles.pop("file system", None)
-        elif known is None or known.kind != kind:
-            message = (
-                f"the state {self._file.path} is on a network file system ({kind}), where locks "
-                "and saves may fail or be lost; put it on a local disk with --state or HFCAL_STATE"
-            )
-            state.troubles["file system"] = Trouble(kind, message, wall, wall)
-            self._news.append(News("", message))
+    def _warn(self, state: State, wall: float) -> None:
+        """Warn of what is risky here; each is said once, and again after it was mended."""
+        risks = {risk.about: risk for risk in risks_of(self.settings, self._file.path)}
+        for about in RISKS:
+            risk, known = risks.get(about), state.troubles.get(about)
+            if risk is None:
+                state.troubles.pop(about, None)
+            elif known is None or known.kind != risk.kind:
+                state.troubles[about] = Trouble(risk.kind, risk.message, wall, wall)
+                self._news.append(News("", risk.message))
 
     def _sync_due(self) -> bool:
         if self._sync_asked:

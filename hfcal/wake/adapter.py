@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hfcal.errors import ConfigError
 from hfcal.settings import closest
@@ -13,7 +13,15 @@ from hfcal.state.records import Wake
 
 
 class WakeError(Exception):
-    """A wake failed; the text says why, for people."""
+    """A wake failed; the text says why, for people.
+
+    Attributes:
+        retry_after: Seconds that the receiver asked to wait, if it did.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class Adapter(Protocol):
@@ -30,6 +38,14 @@ class Adapter(Protocol):
         Raises:
             WakeError: It was not delivered.
         """
+
+
+@runtime_checkable
+class Tidies(Protocol):
+    """An adapter that keeps something which has to be bounded."""
+
+    def tidy(self, agent_id: str) -> None:
+        """Bound what is kept for this agent; called after each tick of an agent that is at work."""
 
 
 class Table:
@@ -69,14 +85,46 @@ class Table:
         except ValueError as error:
             raise self.bad(key, value, str(error).removeprefix("allowed: ")) from None
 
-    def path(self, key: str, default: Path) -> Path:
-        """An absolute path."""
+    def optional_path(self, key: str) -> Path | None:
+        """An absolute path, or None without one."""
         value = self.take(key)
         if value is None:
-            return default
+            return None
         path = Path(value).expanduser() if isinstance(value, str) and value else Path()
         if not path.is_absolute():
             raise self.bad(key, value, "an absolute path")
+        return path
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A text that isn't empty."""
+        value = self.take(key, default)
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise self.bad(key, value, "a text")
+        return value
+
+    def url(self, key: str, default: str | None = None) -> str:
+        """An http or https URL with a host, without user and password."""
+        from urllib.parse import urlsplit
+
+        value = self.take(key, default)
+        allowed = "a URL like https://host/path, without user or password"
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise self.bad(key, None if value is None else "…", allowed)
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
+            good = good and parts.port != 0 and " " not in value and not parts.fragment
+        except ValueError:
+            good = False
+        if not good:
+            raise self.bad(key, "…", allowed)  # it may hold a secret
+        return value
+
+    def path(self, key: str, default: Path | None = None) -> Path:
+        """An absolute path, which is needed."""
+        path = self.optional_path(key) or default
+        if path is None:
+            raise self.bad(key, None, "an absolute path")
         return path
 
     def one_of(self, key: str, words: tuple[str, ...], default: str | None = None) -> str:
@@ -96,3 +144,15 @@ class Table:
         for key in self._left:
             hint = closest(key, self._known)
             raise ConfigError(f"unknown key {self._where}.{key}; {hint}")
+
+
+def payload(agent_id: str, wake: Wake) -> dict[str, object]:
+    """A wake as the JSON that receivers get."""
+    return {
+        "agent_id": agent_id,
+        "slot": wake.slot,
+        "source": wake.source,
+        "message": wake.message,
+        "event_type": wake.details.get("event_type"),
+        "event_data": wake.details.get("event_data"),
+    }

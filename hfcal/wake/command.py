@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hfcal.files import make_private
 from hfcal.state.records import Wake
 from hfcal.text import file_name, json_line, one_line
 from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.logs import bound_logs, open_log
 
 DEFAULT_TIMEOUT = 30.0
 _GRACE = 2.0  # seconds between TERM and KILL
@@ -73,17 +74,19 @@ class CommandAdapter:
                 else:
                     self._wait(process, output, stop)
         except OSError as error:
-            raise WakeError(f"cannot start {self.command[0]}: {error.strerror}") from error
+            hint = "; leave {message} out, then it comes on stdin" * (error.errno == errno.E2BIG)
+            raise WakeError(f"cannot start {self.command[0]}: {error.strerror}{hint}") from error
+
+    def tidy(self, agent_id: str) -> None:
+        """Bound the logs of a detached command."""
+        if self.detach:
+            bound_logs(self.log_dir / file_name(agent_id))
 
     def _output(self, agent_id: str, wake: Wake) -> IO[bytes]:
         """Where the command's output goes: a detached one outlives us, and so must its log."""
         if not self.detach:
             return tempfile.TemporaryFile()
-        directory = self.log_dir / file_name(agent_id)
-        make_private(directory)
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
-        path = directory / f"{file_name(wake.slot)}.log"
-        return os.fdopen(os.open(path, flags, 0o600), "w+b")
+        return open_log(self.log_dir / file_name(agent_id), f"{file_name(wake.slot)}.log")
 
     def _start(
         self, agent_id: str, wake: Wake, given: IO[bytes], output: IO[bytes]

@@ -72,6 +72,15 @@ def new_wake(agent_id: str, slot: Slot, commands: Commands) -> Wake:
     )
 
 
+def trial_wake(agent_id: str) -> Wake:
+    """A wake that is no slot's, to try out an adapter with."""
+    message = (
+        f"[hfcal wake test] no slot, nothing to do\n\nThis tries out how agent {agent_id} is "
+        "woken. There is no work behind it and no command to run.\n"
+    )
+    return Wake(os.urandom(16).hex(), "test", "calendar:test", message, {"slot_id": "test"})
+
+
 def first_line(slot: Slot) -> str:
     """What it is about, on one line."""
     data = slot.event_data

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from hfcal.errors import ConfigError
 from hfcal.model import JsonObject
 from hfcal.settings import Settings
-from hfcal.wake.adapter import Adapter, Table
+from hfcal.wake.adapter import Adapter, Table, Tidies
 
-ADAPTERS = ("command", "print")
+ADAPTERS = ("command", "webhook", "openclaw", "spool", "print")
 DEFAULT_PARALLEL = 8
 
 
@@ -41,10 +42,22 @@ class Wakers:
         }
 
     def of(self, agent_id: str) -> Adapter:
-        """The adapter that wakes this agent."""
+        """The adapter that wakes this agent.
+
+        Raises:
+            ConfigError: No table says how.
+        """
         adapter = self._own.get(agent_id, self._default)
-        assert adapter is not None
+        if adapter is None:
+            raise ConfigError(f"neither [wake] nor [agent.{agent_id}.wake] says how to wake it")
         return adapter
+
+    def tidy(self, agent_ids: Iterable[str]) -> None:
+        """Bound what these agents' adapters keep."""
+        for agent_id in agent_ids:
+            adapter: object = self._own.get(agent_id, self._default)
+            if isinstance(adapter, Tidies):
+                adapter.tidy(agent_id)
 
 
 def _adapter(
@@ -56,17 +69,34 @@ def _adapter(
     reader = Table(table, where)
     if where == "wake":
         reader.take("parallel")
-    adapter: Adapter
-    if reader.one_of("adapter", ADAPTERS) == "command":
-        from hfcal.wake.command import CommandAdapter
-
-        adapter = CommandAdapter.from_table(reader, state_file.parent / "log")
-    else:
-        from hfcal.wake.printing import PrintAdapter
-
-        adapter = PrintAdapter(to_stderr=answer_on_stdout)
+    adapter = _made(reader, state_file, answer_on_stdout)
     reader.end()
     return adapter
+
+
+def _made(reader: Table, state_file: Path, answer_on_stdout: bool) -> Adapter:  # noqa: FBT001
+    """The adapter that a table names; only its own module is imported."""
+    match reader.one_of("adapter", ADAPTERS):
+        case "command":
+            from hfcal.wake.command import CommandAdapter
+
+            return CommandAdapter.from_table(reader, state_file.parent / "log")
+        case "webhook":
+            from hfcal.wake.webhook import WebhookAdapter
+
+            return WebhookAdapter.from_table(reader)
+        case "openclaw":
+            from hfcal.wake.openclaw import OpenClawAdapter
+
+            return OpenClawAdapter.from_table(reader)
+        case "spool":
+            from hfcal.wake.spool import SpoolAdapter
+
+            return SpoolAdapter.from_table(reader)
+        case _:
+            from hfcal.wake.printing import PrintAdapter
+
+            return PrintAdapter(to_stderr=answer_on_stdout)
 
 
 def _parallel(table: JsonObject) -> int:

@@ -61,7 +61,7 @@ def test_a_request_is_sent_as_json_and_the_answer_read():
     """Method, path, headers and body arrive; status, headers and body come back."""
     seen: list[RawRequest] = []
     serve = answering(raw_answer(b'{"a": 1}', "201 Created", X_Other="yes"), seen=seen)
-    with RawServer(serve) as server, client_of(server.url + "/base/", {"X-Own": "own"}) as client:
+    with RawServer(serve) as server, client_of(server.url + "/base", {"X-Own": "own"}) as client:
         answer = client.request(
             "PATCH", "/x/a%2Fb?c=d", seconds=5, headers={"X-More": "more"}, body={"k": "ü"}
         )

@@ -1,0 +1,171 @@
+"""The `openclaw` adapter: an OpenClaw gateway's hooks (docs/wake.md, openclaw).
+
+What a gateway answers, and what reaches the agent, is told there. The mapped hook is the default,
+since it alone hands the message over as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from hfcal.http import Answer
+from hfcal.state.records import Wake
+from hfcal.text import one_line
+from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.secrets import Secret, masked
+from hfcal.wake.webhook import post
+
+DEFAULT_URL = "http://127.0.0.1:18789"
+DEFAULT_HOOK = "hfcal/{agent_id}"
+DEFAULT_TIMEOUT = 20.0  # a gateway takes up to 15 s to admit a run
+
+
+@dataclass(frozen=True)
+class OpenClawAdapter:
+    """Hands each wake to a gateway.
+
+    Attributes:
+        url: The gateway.
+        token: Its hooks token.
+        hook: `agent`, `wake`, or the path of a mapped hook, with `{agent_id}`.
+        timeout: Seconds for the whole exchange.
+        ca_file: Certificates to trust.
+    """
+
+    url: str
+    token: Secret
+    hook: str = DEFAULT_HOOK
+    timeout: float = DEFAULT_TIMEOUT
+    ca_file: Path | None = None
+
+    @classmethod
+    def from_table(cls, table: Table) -> OpenClawAdapter:
+        """Read the adapter's part of a wake table.
+
+        Raises:
+            ConfigError: Something in it isn't allowed.
+        """
+        return cls(
+            url=table.url("url", DEFAULT_URL).rstrip("/"),
+            token=_token(table),
+            hook=_hook(table),
+            timeout=table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600),
+            ca_file=table.optional_path("ca_file"),
+        )
+
+    def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
+        """Have the gateway admit a run, or queue an event.
+
+        Raises:
+            WakeError: It did not; says what to do about it.
+        """
+        token = self.token.read()
+        path = self._path(agent_id)
+        answer = post(
+            f"{self.url}/hooks/{path}",
+            self._body(agent_id, wake),
+            {"Authorization": f"Bearer {token}"},
+            wake,
+            self.timeout,
+            stop,
+            self.ca_file,
+        )
+        said = _said(answer)
+        if 200 <= answer.status < 300 and said is None:
+            return
+        reason = self._reason(agent_id, path, answer.status, masked(said or "", token))
+        raise WakeError(reason, answer.retry_after)
+
+    def _path(self, agent_id: str) -> str:
+        hook = self.hook.replace("{agent_id}", quote(agent_id, safe=""))
+        if any(part in {".", ".."} for part in hook.split("/")):
+            raise WakeError(f"agent {agent_id} can't be named in the path of a hook; set hook")
+        return hook
+
+    def _body(self, agent_id: str, wake: Wake) -> dict[str, object]:
+        if self.hook == "agent":
+            return {
+                "message": wake.message,
+                "name": "hfcal",
+                "agentId": agent_id,
+                "deliver": False,
+            }
+        if self.hook == "wake":
+            return {"text": wake.message, "agentId": agent_id, "mode": "now"}
+        return {
+            "message": wake.message,
+            "name": "hfcal",
+            "agent_id": agent_id,
+            "slot": wake.slot,
+            "source": wake.source,
+        }
+
+    def _reason(self, agent_id: str, path: str, status: int, said: str) -> str:
+        detail = f" ({one_line(said, 200)})" if said else ""
+        what = f"{self.url} answered {status}{detail}"
+        if 200 <= status < 300:
+            return f"{what}: that is no OpenClaw gateway, or it refused the run"
+        if status == 401:
+            return f"{what}: it wants the hooks token (hooks.token), not the gateway's token"
+        if status == 404 and self.hook in {"agent", "wake"}:
+            return f"{what}: its hooks are off; set hooks.enabled and hooks.token in its config"
+        if status == 404:
+            return (
+                f"{what}: its hooks are off, or none is mapped to {path}; "
+                f"add to hooks.mappings: {mapping(agent_id, path)}"
+            )
+        if status == 429:
+            return f"{what}: too many requests with a wrong token; it asks to wait"
+        if status in {409, 502, 503}:
+            return f"{what}: nothing runs, it is tried again"
+        return what
+
+
+def mapping(agent_id: str, path: str) -> str:
+    """The entry of `hooks.mappings` for one agent, ready to paste."""
+    name = json.dumps(f"hfcal-{agent_id}")
+    return (
+        f"{{ id: {name}, match: {{ path: {json.dumps(path)} }}, "
+        'action: "agent", name: "hfcal", messageTemplate: "{{message}}", '
+        f"agentId: {json.dumps(agent_id)}, deliver: false, allowUnsafeExternalContent: true }}"
+    )
+
+
+def _said(answer: Answer) -> str | None:
+    """What the gateway says is wrong; None if it says that all is well."""
+    text = answer.body[:2000].decode("utf-8", "replace")
+    try:
+        document = answer.json()
+    except ValueError:
+        return text or "nothing"
+    if not isinstance(document, dict):
+        return text
+    if document.get("ok") is True:
+        return None
+    error = document.get("error")
+    return error if isinstance(error, str) else text
+
+
+def _token(table: Table) -> Secret:
+    file, env = table.optional_path("token_file"), table.take("token_env")
+    if (file is None) == (env is None):
+        raise table.bad("token_file", None, "either token_file or token_env, the hooks token")
+    if file is not None:
+        return Secret(file=file)
+    if not isinstance(env, str) or not env or "=" in env or not env.isprintable():
+        raise table.bad("token_env", env, "the name of an environment variable")
+    return Secret(env=env)
+
+
+def _hook(table: Table) -> str:
+    hook = table.text("hook", DEFAULT_HOOK)
+    plain = hook.replace("{agent_id}", "x")
+    parts = plain.split("/")
+    if not all(parts) or set(parts) & {".", ".."} or quote(plain, safe="/") != plain:
+        allowed = 'agent, wake, or a path like "hfcal/{agent_id}"'
+        raise table.bad("hook", hook, allowed)
+    return hook

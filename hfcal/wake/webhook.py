@@ -1,0 +1,135 @@
+"""The `webhook` adapter: posts each wake as JSON (docs/wake.md, webhook)."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hfcal.http import Answer, HttpClient, HttpError
+from hfcal.state.records import Wake
+from hfcal.text import one_line
+from hfcal.wake.adapter import Table, WakeError, payload
+from hfcal.wake.secrets import Secret, header_value, masked
+
+DEFAULT_TIMEOUT = 20.0
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS = {"host", "content-length", "content-type", "transfer-encoding", "idempotency-key"}
+
+
+@dataclass(frozen=True)
+class WebhookAdapter:
+    """Posts each wake to `url`.
+
+    Attributes:
+        url: Where to.
+        headers: Sent besides hfcal's own.
+        timeout: Seconds for the whole exchange.
+        ca_file: Certificates to trust, for a receiver with a certificate of its own.
+    """
+
+    url: str = field(repr=False)
+    headers: dict[str, Secret] = field(default_factory=dict)
+    timeout: float = DEFAULT_TIMEOUT
+    ca_file: Path | None = None
+
+    @classmethod
+    def from_table(cls, table: Table) -> WebhookAdapter:
+        """Read the adapter's part of a wake table.
+
+        Raises:
+            ConfigError: Something in it isn't allowed.
+        """
+        return cls(
+            url=table.url("url"),
+            headers=_headers(table),
+            timeout=table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600),
+            ca_file=table.optional_path("ca_file"),
+        )
+
+    def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
+        """Post one wake; 2xx is success.
+
+        Raises:
+            WakeError: Anything else.
+        """
+        headers = {name: secret.read() for name, secret in self.headers.items()}
+        origin = origin_of(self.url)
+        answer = post(
+            self.url, payload(agent_id, wake), headers, wake, self.timeout, stop, self.ca_file
+        )
+        if 200 <= answer.status < 300:
+            return
+        if 300 <= answer.status < 400:
+            raise WakeError(
+                f"{origin} answered {answer.status}, a redirect, and hfcal follows none: "
+                "set url to the final address"
+            )
+        said = one_line(masked(answer.body[:2000].decode("utf-8", "replace"), *headers.values()))
+        more = f": {said}" if said else ""
+        raise WakeError(f"{origin} answered {answer.status}{more}", answer.retry_after)
+
+
+def post(
+    url: str,
+    body: object,
+    headers: dict[str, str],
+    wake: Wake,
+    seconds: float,
+    stop: threading.Event,
+    ca_file: Path | None = None,
+) -> Answer:
+    """Post JSON with the wake's idempotency key.
+
+    Raises:
+        WakeError: No answer came, or hfcal is to stop.
+    """
+    if stop.is_set():
+        raise WakeError("hfcal was told to stop before the wake was sent")
+    merged = {**headers, "Idempotency-Key": wake.key}
+    try:
+        client = HttpClient(url, merged, name=origin_of(url), ca_file=ca_file)
+        try:
+            return client.request("POST", "", seconds=seconds, body=body)
+        finally:
+            client.close()
+    except HttpError as error:
+        maybe = "; it may have been delivered, the next try has the same key"
+        raise WakeError(error.message + (maybe if error.maybe_done else "")) from error
+    except OSError as error:  # the certificates
+        raise WakeError(f"cannot use ca_file {ca_file}: {error.strerror or error}") from error
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL; the rest may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _headers(table: Table) -> dict[str, Secret]:
+    value = table.take("headers", {})
+    if not isinstance(value, dict):
+        raise table.bad("headers", "…", 'a table like {Authorization = {env = "NAME"}}')
+    headers: dict[str, Secret] = {}
+    for name, given in value.items():
+        if not _NAME.fullmatch(name) or name.lower() in _OURS:
+            raise table.bad("headers", name, "names of headers that hfcal doesn't set itself")
+        headers[name] = _secret(table, name, given)
+    return headers
+
+
+def _secret(table: Table, name: str, given: object) -> Secret:
+    if isinstance(given, str) and header_value(given):
+        return Secret(given)
+    if isinstance(given, dict) and len(given) == 1:
+        ((kind, where),) = given.items()
+        if kind == "env" and isinstance(where, str) and where and "=" not in where:
+            return Secret(env=where)
+        if kind == "file" and isinstance(where, str):
+            path = Path(where).expanduser()
+            if path.is_absolute():
+                return Secret(file=path)
+    allowed = 'a printable ASCII text, {env = "NAME"} or {file = "/absolute/path"}'
+    raise table.bad(f"headers.{name}", "…", allowed)
