@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo test chaos lint completions clean
+.PHONY: help demo test crashes chaos lint completions clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,9 @@ demo: $(STAMP) ## Show the whole cycle against the embedded simulator
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest -n 4
+
+crashes: $(STAMP) ## Kill each command at each of its steps, and fail the disk there
+	$(BIN)/python -m pytest -n 4 -m exhaustive
 
 chaos: $(STAMP) ## Kill, drop and delay at random for a while, then check every promise
 	$(BIN)/python -m tests.chaos $(CHAOS)

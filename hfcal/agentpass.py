@@ -289,7 +289,10 @@ class AgentPass:
         self._tick.submit(self, lambda bridge: self._after_wake(bridge, failed))
 
     def _after_wake(self, bridge: Bridge, failed: WakeError | None) -> None:
-        self._deliver(bridge, failed, woken=True)
+        try:
+            self._deliver(bridge, failed, woken=True)
+        finally:
+            self._tick.commit.call(self._leave_place)
         self._end_pass()
 
     def _deliver_and_end(self, bridge: Bridge) -> None:

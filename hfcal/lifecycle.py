@@ -17,6 +17,7 @@ from hfcal.errors import (
     AmbiguousAgentError,
     Fault,
     NoActiveSlotError,
+    StateError,
     WrongSlotError,
 )
 from hfcal.model import SlotRef
@@ -102,6 +103,7 @@ class Lifecycle:
         self._backend_url = settings.backend_url
         self._claw_identifier = settings.claw_identifier
         self._bridge: Bridge | None = None
+        self._saved = False
         self._tried: set[int] = set()
         self._deliveries: list[Delivery] = []
 
@@ -130,22 +132,38 @@ class Lifecycle:
                 self._commit(accept)
             else:
                 self._deliver(agent_id, accept, ends_at)
+        except StateError as error:
+            if accepted is None or not self._saved:
+                raise
+            return self._unnoted(accepted, error)
         finally:
             _release(lock)
         assert accepted is not None
-        while self._has_more(agent_id) and time.monotonic() < ends_at:
-            lock = locks.try_take(agent_id)
-            if lock is None:
-                break
-            try:
-                self._deliver(agent_id, lambda _: None, ends_at)
-            finally:
-                _release(lock)
-        return self._judge(accepted)
+        try:
+            while self._has_more(agent_id) and time.monotonic() < ends_at:
+                lock = locks.try_take(agent_id)
+                if lock is None:
+                    break
+                try:
+                    self._deliver(agent_id, lambda _: None, ends_at)
+                finally:
+                    _release(lock)
+            return self._judge(accepted)
+        except StateError as error:
+            return self._unnoted(accepted, error)
 
     def _commit(self, change: Callable[[State], T]) -> T:
         with self.state_file.transaction() as state:
-            return change(state)
+            result = change(state)
+        self._saved = True
+        return result
+
+    @staticmethod
+    def _unnoted(accepted: Accepted, error: StateError) -> Accepted:
+        """Accepted it stays, though what came of it could not be noted: it is sent again."""
+        accepted.delivered = False
+        accepted.fault = Fault("state", error.message)
+        return accepted
 
     def _deliver(self, agent_id: str, first: Callable[[State], None], ends_at: float) -> None:
         courier = Courier(

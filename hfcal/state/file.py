@@ -296,7 +296,7 @@ class StateFile:
         if error.errno in {errno.EACCES, errno.EPERM}:
             message += owner_hint(self.path)
         elif error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            message += "; free some room, the state is as it was before"
+            message += "; free some room, nothing that was accepted before is lost"
         elif error.errno == errno.EROFS:
             message += "; choose another place with --state or HFCAL_STATE"
         return StateError(message)

@@ -8,7 +8,7 @@ import pytest
 
 from hfcal.errors import LockedError, StateError
 from hfcal.state.locks import AgentLocks, LockFile
-from tests.unit.support import child, hear, run_child, tell, wait_until
+from tests.unit.support import child, hear, run_child, tell
 
 HOLDER = """
     import sys
@@ -109,11 +109,16 @@ def test_a_wait_that_was_given_up_takes_no_lock_later(path):
     """When the holder lets go after the time-out, the lock is free for everybody."""
     lock = LockFile(path)
     assert lock.try_take()
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises(LockedError):
         LockFile(path).take(0.05)
+    # Only the thread that still waits: others of this process may end meanwhile.
+    waiting = [thread for thread in threading.enumerate() if thread not in before]
     lock.release()
-    wait_until(lambda: threading.active_count() == threads)
+    for thread in waiting:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert waiting
     assert free(path)
 
 

@@ -4,19 +4,24 @@ import json
 import sys
 import types
 import typing
-from dataclasses import is_dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfcal.clock import rfc3339
+from hfcal.clock import Moment, rfc3339
 from hfcal.model import MAX_REAL_ID, SlotRef
 from hfcal.state import records
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
 from hfcal.state.records import (
     SCHEMA,
+    Active,
+    ActiveState,
     AgentState,
     Ended,
     FailedWake,
@@ -26,6 +31,7 @@ from hfcal.state.records import (
     Outcome,
     Refusal,
     State,
+    SyncNote,
     Trouble,
     Update,
     Wake,
@@ -54,27 +60,34 @@ SPECIAL: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def values_of(hint: Any) -> st.SearchStrategy[Any]:
+Kinds = dict[Any, st.SearchStrategy[Any]]
+
+
+def values_of(hint: Any, kinds: Kinds) -> st.SearchStrategy[Any]:
     """Any value that a field of this type may hold."""
-    if hint in SPECIAL:
-        return SPECIAL[hint]
+    if hint in kinds:
+        return kinds[hint]
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return st.none() | values_of(inner[0])
+        return st.none() | values_of(inner[0], kinds)
     if origin is list:
-        return st.lists(values_of(inner[0]), max_size=2)
+        return st.lists(values_of(inner[0], kinds), max_size=2)
     if origin is dict:
-        return st.dictionaries(texts, values_of(inner[1]), max_size=2)
+        return st.dictionaries(kinds[str], values_of(inner[1], kinds), max_size=2)
     if is_dataclass(hint):
-        return records_of(hint)
+        return records_of(hint, kinds)
     return st.sampled_from(list(hint))
 
 
-def records_of(cls: Any, **special: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def records_of(
+    cls: Any, kinds: Kinds = SPECIAL, **special: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
     """Any record of this class, with values in every field."""
     names = {**vars(records), **vars(sys.modules[cls.__module__])}
     hints = typing.get_type_hints(cls, names)
-    return st.builds(cls, **{name: values_of(hint) for name, hint in hints.items()} | special)
+    return st.builds(
+        cls, **{name: values_of(hint, kinds) for name, hint in hints.items()} | special
+    )
 
 
 updates = records_of(Update, status=st.sampled_from(["ongoing", "paused", "finished", "aborted"]))
@@ -344,3 +357,180 @@ fragments = st.lists(st.sampled_from(pieces), max_size=12).map(b"".join)
 def test_looking_for_updates_in_anything_is_no_failure(content):
     """A file that holds none gives none."""
     assert not any(salvage_updates(content).values())
+
+
+# Released files
+
+# state-1.json and its like are what released hfcals wrote. They are never written anew; a new
+# schema, or a field added within one, comes with one more file.
+RELEASED = sorted((Path(__file__).parent.parent / "data").glob("state-*.json"))
+SOURCE = "calendar:plan-7-2026-11-23"
+
+
+def update_of(number: int, slot: SlotRef, status: str, **more: Any) -> Update:
+    """An update with a value in nearly every field."""
+    return Update(
+        number,
+        slot,
+        status,
+        since=NOON + number,
+        attempts=3,
+        doubtful=True,
+        error=f"answered 50{number}",
+        not_before=NOON + 600 + number,
+        pauses=2,
+        failing_since=NOON - number,
+        **more,
+    )
+
+
+# What tests/data/state-1.json holds: every field of every record, none of them as by default.
+EVERYTHING = State(
+    created=NOON - 90_000,
+    backend_url="https://backend.example:8443/api",
+    claw_identifier="srv1",
+    heartbeat_every=45.0,
+    configured=["developer", "operator"],
+    agents={
+        "developer": AgentState(
+            active=Active(
+                ref=SlotRef([12], ["plan-7-2026-11-23"], "2026-11-23", became_real=True),
+                state=ActiveState.WAKING,
+                start=Moment(NOON - 10, "boot-1", 5_000.25),
+                key="key-1",
+                wake=Wake(
+                    key="key-1",
+                    slot="plan-7-2026-11-23",
+                    source=SOURCE,
+                    message="[calendar job x/JOB-1] please handle this\n",
+                    details={"slot_id": None, "event_data": {"code": "JOB-1"}},
+                ),
+                announced=True,
+                paused=Moment(NOON - 5, "boot-1", 5_005.25),
+                doomed=Moment(NOON - 2, "boot-2", 8.5),
+                slot={"id": 12, "priority": 50, "note": "\u00fcber", "deep": [{"x": None}]},
+            ),
+            queue=[
+                update_of(1, SlotRef([9], [], "2026-11-22"), "ongoing", started_at="11:58:01"),
+                update_of(2, SlotRef([9], [], "2026-11-22"), "finished", actual_duration=17),
+            ],
+            refused=[
+                Refusal(
+                    update_of(3, SlotRef([8]), "paused", started_at="10:00:00", actual_duration=1),
+                    at=NOON - 70,
+                    error="answered 422",
+                    count=4,
+                )
+            ],
+            ended=[
+                Ended(
+                    SlotRef([9], [], "2026-11-22"),
+                    "finished",
+                    at=NOON - 60,
+                    listed=NOON - 55,
+                    accepted=Moment(NOON - 50, "boot-1", 4_960.0),
+                    duration=17,
+                    uncertain=True,
+                )
+            ],
+            failed=[
+                FailedWake(
+                    SlotRef([], ["plan-8-2026-11-23"]),
+                    Wake("key-2", "plan-8-2026-11-23", "calendar:plan-8-2026-11-23", "m", {"a": 1}),
+                    count=3,
+                    not_before=NOON + 20,
+                    listed=NOON - 1,
+                )
+            ],
+            hold=Hold(NOON + 7200, "lunch"),
+            next=NextSlot("15", NOON + 300),
+            heartbeat=NOON - 3,
+            good_heartbeat=NOON - 33,
+            error="the backend answered 503",
+            error_kind="server_error",
+            status_owed="busy",
+            troubles={"heartbeat": Trouble("server_error", "answered 503", NOON - 99, NOON - 9)},
+        ),
+        "operator": AgentState(hold=Hold()),
+    },
+    history=[
+        HistoryEntry(
+            "developer",
+            "9",
+            "finished",
+            NOON - 60,
+            reason="told late",
+            summary="all done",
+            outcome=Outcome.QUEUED,
+            update=2,
+            count=5,
+        )
+    ],
+    sync=SyncNote(needed=False, asked=NOON - 400, absent_until=NOON + 86_000, failed=NOON - 300),
+    troubles={"disk": Trouble("state", "no room", NOON - 500, NOON - 400)},
+    next_number=4,
+)
+
+
+def leaves(value: object) -> Iterator[str]:
+    """The values inside a JSON document that are no objects or lists, each as JSON."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+    else:
+        yield json.dumps(value)
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.name)
+def test_a_released_file_is_read_with_every_field(path):
+    """What an earlier hfcal wrote comes through an upgrade whole, whatever it is called by now."""
+    document = json.loads(path.read_bytes())
+    state = decode_state(path.read_bytes())
+    written = json.loads(encode_state(state))
+    schema = document.pop("schema")
+    assert schema == int(path.stem.split("-")[1])
+    assert written.pop("schema") == SCHEMA
+    if schema == SCHEMA:
+        assert written == document
+    # What a migration renames or moves, it keeps.
+    assert Counter(leaves(document)) - Counter(leaves(written)) == Counter()
+    assert decode_state(encode_state(state)) == state
+
+
+def test_the_first_schema_is_read_field_by_field():
+    """Each value stands in the record, and under the name, that it was written from."""
+    (content,) = [path.read_bytes() for path in RELEASED if path.name == "state-1.json"]
+    assert decode_state(content) == EVERYTHING
+
+
+def records_in(value: object) -> Iterator[Any]:
+    """Every record inside a value, itself included."""
+    inner: list[Any] = []
+    if is_dataclass(value):
+        yield value
+        inner = [getattr(value, item.name) for item in fields(value)]
+    elif isinstance(value, list):
+        inner = value
+    elif isinstance(value, dict):
+        inner = list(value.values())
+    for one in inner:
+        yield from records_in(one)
+
+
+def test_every_field_stands_in_a_released_file():
+    """A field without an example in tests/data could be dropped without anybody's noticing."""
+    contents = [path.read_bytes() for path in RELEASED]
+    mine = [content for content in contents if json.loads(content)["schema"] == SCHEMA]
+    found = list(records_in([decode_state(content) for content in mine]))
+    missing = []
+    for cls in [c for c in vars(records).values() if isinstance(c, type) and is_dataclass(c)]:
+        for item in fields(cls):
+            made = item.default_factory
+            default = item.default if made is MISSING else made()
+            values = [getattr(record, item.name) for record in found if type(record) is cls]
+            if all(value == default for value in values):
+                missing.append(f"{cls.__name__}.{item.name}")
+    assert missing == []
