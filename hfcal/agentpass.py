@@ -28,6 +28,7 @@ from hfcal.wake.message import new_wake
 if TYPE_CHECKING:
     from hfcal.tick import Tick
 
+_MOST_WARNINGS = 100  # about one answer; a backend could list any number of odd slots
 T = TypeVar("T")
 
 TAKEN = "another hfcal is at it"
@@ -251,7 +252,8 @@ class AgentPass:
 
     def _note_problems(self, agent: AgentState, moment: Moment) -> None:
         """What was odd in the answer: told when it begins, then remembered silently."""
-        self.report.warnings = [Warn(p.slot, p.message) for p in self._heartbeat.problems]
+        problems = self._heartbeat.problems[:_MOST_WARNINGS]
+        self.report.warnings = [Warn(p.slot, p.message) for p in problems]
         known = {about for about in agent.troubles if about.startswith("listing: ")}
         for problem in self._heartbeat.problems[:20]:
             text = f"slot {problem.slot}: {problem.message}" if problem.slot else problem.message

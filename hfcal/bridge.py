@@ -39,8 +39,7 @@ class Bridge:
         self.backend_url = backend_url
         self.claw_identifier = claw_identifier
         self.timeout = timeout
-        self._api_key = api_key
-        self._http = HttpClient(backend_url.rstrip("/"), _auth(api_key))
+        self._http = HttpClient(backend_url.rstrip("/"), _auth(api_key), secrets=[api_key])
 
     def heartbeat(self, agent_id: str) -> Heartbeat:
         """Stamp the agent alive and read its pending slots (docs/protocol.md, Heartbeat).
@@ -144,7 +143,7 @@ class Bridge:
         if status >= 400:
             message = f"{self.backend_url} answered {status}{said}"
             raise BridgeError(Fault("rejected", message, status, retry_after))
-        where = one_line(self._masked(answer.headers.get("location", "")), 100)
+        where = one_line(answer.headers.get("location", ""), 100)
         message = f"{self.backend_url} answered {status}" + (
             f" (to {where}); hfcal follows no redirects, so set backend_url to the final address"
             if where
@@ -169,12 +168,8 @@ class Bridge:
 
     def _detail(self, answer: Answer) -> str:
         """What a FastAPI error says, as ` (text)`; empty when it says nothing readable."""
-        text = one_line(self._masked(_detail(answer)), 200)
+        text = one_line(_detail(answer), 200)
         return f" ({text})" if text else ""
-
-    def _masked(self, text: str) -> str:
-        """`text` without our key, which a backend may send back."""
-        return text.replace(self._api_key, "********") if self._api_key else text
 
 
 def _auth(api_key: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ def make_private(directory: Path) -> None:
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
                 place.mkdir(mode=0o700)
+                place.chmod(0o700)  # the umask may have taken bits away
             facts = place.lstat()
         if stat.S_ISLNK(facts.st_mode) and facts.st_uid not in {0, os.geteuid()}:
             raise PermissionError(errno.EPERM, "a link of another user leads there", str(place))

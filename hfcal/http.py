@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
+_MOST_VALUES = 500_000  # in one answer: a small text may hold millions, each of 60 bytes
+_MASK = "********"
+_LEAST_SECRET = 6  # characters
+
 # Longer than `watch` waits between two ticks by default, so that ticks share a connection.
 _KEEPALIVE_SECONDS = 65.0
 
@@ -46,13 +50,17 @@ class HttpError(Exception):
         kind: `unreachable`, `timeout` or `bad_response`.
         message: For people.
         maybe_done: Whether the request may have reached the server.
+        status: The HTTP status of an answer that can't be used; None if there was none.
     """
 
-    def __init__(self, kind: str, message: str, *, maybe_done: bool) -> None:
+    def __init__(
+        self, kind: str, message: str, *, maybe_done: bool, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.maybe_done = maybe_done
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,11 @@ class Answer:
         """The body as JSON; of duplicate keys the last counts.
 
         Raises:
-            ValueError: It is no JSON, nests too deep, or holds a number that JSON has not.
+            ValueError: It is no JSON, holds too many values, nests too deep, or holds a number that
+                JSON has not.
         """
+        if self.body.count(b",") > _MOST_VALUES:
+            raise ValueError("it holds too many values")
         try:
             return json.loads(self.body, parse_constant=_no_constant, parse_float=_finite)
         except RecursionError as error:
@@ -104,6 +115,7 @@ class HttpClient:
         headers: Sent with every request.
         name: What errors call the server, where its URL may hold a secret.
         ca_file: Certificates to trust, PEM; those that come with httpx by default.
+        secrets: What is masked in all that comes back, as a server may send back our own key.
     """
 
     def __init__(
@@ -113,10 +125,12 @@ class HttpClient:
         *,
         name: str = "",
         ca_file: Path | None = None,
+        secrets: Iterable[str] = (),
     ) -> None:
         self._base_url = base_url
         self._name = name or base_url
         self._ca_file = ca_file
+        self._secrets = _forms(secrets)
         self._headers = {
             "User-Agent": f"hfcal/{__version__}",
             "Accept": "application/json",
@@ -147,6 +161,34 @@ class HttpClient:
         Raises:
             HttpError: No usable answer came in time.
         """
+        try:
+            answer = self._exchange(method, path, seconds, headers, body)
+        except HttpError as error:
+            message = self._masked(error.message)
+            raise HttpError(
+                error.kind, message, maybe_done=error.maybe_done, status=error.status
+            ) from None
+        if not self._secrets:
+            return answer
+        headers = {name: self._masked(value) for name, value in answer.headers.items()}
+        content = answer.body
+        for secret in self._secrets:
+            content = content.replace(secret.encode(), _MASK.encode())
+        return Answer(answer.status, headers, content)
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        return text
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        headers: Mapping[str, str] | None,
+        body: object,
+    ) -> Answer:
         url = self._base_url + path
         merged = {**self._headers, **(headers or {})}
         content = None
@@ -161,6 +203,7 @@ class HttpClient:
                 return Answer(answer.status_code, dict(answer.headers), self._read(answer))
             finally:
                 answer.close()
+                self._drop_leftovers()
         except httpx.InvalidURL as error:
             raise HttpError(
                 "unreachable", f"{self._name} is no URL: {error}", maybe_done=False
@@ -202,24 +245,60 @@ class HttpClient:
             secure = self._base_url.lower().startswith("https:")
             context = _ssl_context(self._ca_file) if secure else None
             transport = _Transport(self._deadline, context)
+            self._pool = transport.pool
             self._client = httpx.Client(transport=transport, trust_env=False)
         return self._client
+
+    def _drop_leftovers(self) -> None:
+        """Leave a connection on which more came than one answer: it isn't the next one's.
+
+        Only h11 knows, and httpcore doesn't tell; without its word the connection is kept.
+        """
+        assert self._client is not None
+        for connection in self._pool.connections:
+            state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+            if state is not None and state.trailing_data[0]:
+                self._client.close()
+                self._client = None
+                return
 
     def _read(self, answer: httpx.Response) -> bytes:
         encoding = answer.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
-            raise self._unusable(f"is encoded as {one_line(encoding, 40)}, which was not asked for")
+            why = f"is encoded as {one_line(encoding, 40)}, which was not asked for"
+            raise self._unusable(answer, why)
         chunks: list[bytes] = []
         size = 0
         for chunk in answer.iter_raw():
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
-                raise self._unusable(f"is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MiB")
+                why = f"is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"
+                raise self._unusable(answer, why)
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _unusable(self, why: str) -> HttpError:
-        return HttpError("bad_response", f"the answer of {self._name} {why}", maybe_done=True)
+    def _unusable(self, answer: httpx.Response, why: str) -> HttpError:
+        message = f"the answer of {self._name} {why}"
+        return HttpError("bad_response", message, maybe_done=True, status=answer.status_code)
+
+
+def trust(ca_file: Path) -> None:
+    """See whether these certificates can be trusted.
+
+    Raises:
+        OSError: They can't be read, or are none.
+    """
+    _ssl_context(ca_file)
+
+
+def _forms(secrets: Iterable[str]) -> list[str]:
+    """Each secret as it may come back: whole, without `Bearer`, as JSON writes it.
+
+    What is too short to be a secret is left out: masking it would garble what is no echo.
+    """
+    parts = {part for secret in secrets for part in (secret, secret.partition(" ")[2])}
+    forms = {form for part in parts for form in (part, json.dumps(part)[1:-1])}
+    return sorted((f for f in forms if len(f) >= _LEAST_SECRET), key=len, reverse=True)
 
 
 class _Deadline:
@@ -306,7 +385,7 @@ class _Transport(httpx.BaseTransport):
     """httpx on a pool of one connection over our own network; errors stay httpcore's."""
 
     def __init__(self, deadline: _Deadline, context: ssl.SSLContext | None) -> None:
-        self._pool = httpcore.ConnectionPool(
+        self.pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=1,
             keepalive_expiry=_KEEPALIVE_SECONDS,
@@ -315,7 +394,7 @@ class _Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.SyncByteStream)
-        answer = self._pool.handle_request(
+        answer = self.pool.handle_request(
             httpcore.Request(
                 method=request.method,
                 url=httpcore.URL(
@@ -332,7 +411,7 @@ class _Transport(httpx.BaseTransport):
         return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
 
     def close(self) -> None:
-        self._pool.close()
+        self.pool.close()
 
 
 class _Body(httpx.SyncByteStream):

@@ -83,6 +83,8 @@ class AgentStatus(StrEnum):
 
 
 _Word = TypeVar("_Word", bound=StrEnum)
+_Id = TypeVar("_Id", int, str)
+_MOST_IDS = 8  # of each kind that are kept of one slot
 
 
 def read_word(words: type[_Word], value: object) -> _Word | None:
@@ -139,8 +141,8 @@ class SlotRef:
 
     def learn(self, other: SlotRef) -> None:
         """Take over the ids that `other`, the same slot, knows besides."""
-        self.real += [i for i in other.real if i not in self.real]
-        self.virtual += [i for i in other.virtual if i not in self.virtual]
+        self.real = _few(self.real + [i for i in other.real if i not in self.real])
+        self.virtual = _few(self.virtual + [i for i in other.virtual if i not in self.virtual])
         self.date = self.date or other.date
 
     def copy(self) -> SlotRef:
@@ -161,6 +163,11 @@ class SlotRef:
             raise ValueError(ident)
         date = _DATE.search(ident)
         return cls(virtual=[ident], date=date.group() if date else None)
+
+
+def _few(ids: list[_Id]) -> list[_Id]:
+    """The first and the newest: a backend that makes up ever more ids doesn't fill the state."""
+    return ids if len(ids) <= _MOST_IDS else ids[:1] + ids[1 - _MOST_IDS :]
 
 
 @dataclass(frozen=True)

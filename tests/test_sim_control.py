@@ -52,6 +52,7 @@ def test_the_journal_tells_what_was_asked_and_what_came_of_it():
             "at": 0,
             "monotonic": 0,
             "received": 0,
+            "cookie": None,
             "method": "POST",
             "path": "/calendar/agent/heartbeat",
             "kind": "heartbeat",

@@ -1,22 +1,19 @@
 """One request under `/calendar`: the faults that meet it, the calendar, and the journal."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from hfcal.sim.api import AGENT_HEADER, CLAW_HEADER, Api
 from hfcal.sim.calendar import Calendar
 from hfcal.sim.clock import rfc3339
 from hfcal.sim.faults import Fault, FaultBox
+from hfcal.sim.hostile import TRICKS, Call
 from hfcal.sim.journal import Entry, Journal
-from hfcal.sim.messages import Answer, Request, detail, read_json
+from hfcal.sim.messages import Answer, Request, Stream, Wait, detail, read_json
 from hfcal.sim.routes import Route, find_route
 from hfcal.sim.slots import Slot
 
 _KEPT_BODY = 4096
-
-Wait = Callable[[float], object]
-"""Waits for seconds, or until the simulator stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class Exchange:
         self._faults = faults
         self._journal = journal
 
-    def serve(self, request: Request, wait: Wait) -> Answer | None:
+    def serve(self, request: Request, wait: Wait) -> Answer | Stream | None:
         """Return the answer, or None when the connection is to be closed without one."""
         route = find_route(request.path)
         agent = request.headers.get(AGENT_HEADER.lower(), "")
@@ -62,28 +59,45 @@ class Exchange:
             case "duplicate":
                 self._apply(noted, answered=False)
                 return self._apply(noted)
+            case "trick":
+                assert fault.trick is not None
+                return self._act(noted, fault, TRICKS[fault.trick](self._call(noted, fault)))
             case _:
                 return self._act(noted, fault, _answer(fault))
 
-    def _act(self, noted: _Noted, fault: Fault, answer: Answer | None) -> Answer | None:
+    def _call(self, noted: _Noted, fault: Fault) -> Call:
+        headers = noted.request.headers
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        return Call(
+            kind=noted.route.kind,
+            agent=headers.get(AGENT_HEADER.lower(), ""),
+            slot=noted.route.slot,
+            key=headers.get("x-api-key", "") or token,
+            agents=[agent.agent_id for agent in self._calendar.agents()],
+            to=fault.to,
+        )
+
+    def _act(
+        self, noted: _Noted, fault: Fault, answer: Answer | Stream | None
+    ) -> Answer | Stream | None:
         if fault.effect:
             self._apply(noted, answered=False, instead=answer)
             return answer
         return self._pass_by(noted, answer)
 
     def _apply(
-        self, noted: _Noted, *, answered: bool = True, instead: Answer | None = None
+        self, noted: _Noted, *, answered: bool = True, instead: Answer | Stream | None = None
     ) -> Answer:
         """Let the request take effect, and note it in the order of the effects."""
         with self._calendar.lock:
             slot = self._slot(noted.route)
             before = slot.spec.status if slot else None
             answer = self._api.answer(noted.request, noted.route)
-            sent = answer if answered else instead
+            sent: Answer | Stream | None = answer if answered else instead
             self._note(noted, slot, before, answer.status, sent)
         return answer
 
-    def _pass_by(self, noted: _Noted, answer: Answer | None) -> Answer | None:
+    def _pass_by(self, noted: _Noted, answer: Answer | Stream | None) -> Answer | Stream | None:
         with self._calendar.lock:
             slot = self._slot(noted.route)
             self._note(noted, slot, slot.spec.status if slot else None, None, answer)
@@ -103,7 +117,7 @@ class Exchange:
         slot: Slot | None,
         before: str | None,
         decision: int | None,
-        sent: Answer | None,
+        sent: Answer | Stream | None,
     ) -> None:
         request = noted.request
         self._journal.add(
@@ -117,6 +131,7 @@ class Exchange:
                 agent=request.headers.get(AGENT_HEADER.lower()),
                 claw=request.headers.get(CLAW_HEADER.lower()),
                 user_agent=request.headers.get("user-agent"),
+                cookie=request.headers.get("cookie"),
                 body=_body(request.body),
                 slot=noted.route.slot,
                 slot_id=slot.spec.id if slot else None,

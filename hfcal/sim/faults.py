@@ -2,18 +2,21 @@
 
 docs/simulator.md, Faults, is the reference. A fault is tried against each request under
 `/calendar`, before anything else looks at it, as a network or a proxy would act. A new kind of
-harm is a new key here and a new case in hfcal/sim/exchange.py.
+harm is a new key here and a new case in hfcal/sim/exchange.py; a new hostile answer is a new
+trick in hfcal/sim/hostile/.
 """
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
+from hfcal.sim.hostile import EACH, TRICKS
 from hfcal.sim.reading import ScenarioError, Table
 
 KINDS = ("heartbeat", "update", "status", "sync", "any")
-ACTIONS = ("latency", "drop_before", "drop_after", "hang", "status", "body", "duplicate")
+ACTIONS = ("latency", "drop_before", "drop_after", "hang", "status", "body", "duplicate", "trick")
 KEYS = (
     "path",
     "agent",
@@ -25,9 +28,11 @@ KEYS = (
     "effect",
     "retry_after",
     "content_type",
+    "to",
 )
 _LONGEST_WAIT = 3600.0
 _MOST = 1_000_000_000
+_NOWHERE = "http://hfcal.invalid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +53,11 @@ class Fault:
         status: the HTTP status to answer instead of the calendar's.
         body: the body to answer instead of the calendar's.
         duplicate: apply the request twice and answer as the second time.
+        trick: the hostile answer to give, one of TRICKS, or EACH for all in turn.
         effect: whether a request that hangs, or is answered otherwise, takes effect.
         retry_after: the Retry-After header of such an answer: seconds, or an HTTP date.
         content_type: the Content-Type of `body`.
+        to: the URL of another host, where a trick wants to lead the client.
     """
 
     path: str = "any"
@@ -66,9 +73,11 @@ class Fault:
     status: int | None = None
     body: str | None = None
     duplicate: bool = False
+    trick: str | None = None
     effect: bool = False
     retry_after: int | str | None = None
     content_type: str = "application/json"
+    to: str = _NOWHERE
 
     @property
     def action(self) -> str:
@@ -104,9 +113,11 @@ def parse_fault(raw: object, where: str) -> Fault:
         status=table.integer("status", None, 200, 599),
         body=_body(table),
         duplicate=table.flag("duplicate", default=False),
+        trick=table.word("trick", None, (EACH, *TRICKS)),
         effect=table.flag("effect", default=False),
         retry_after=_retry_after(table),
         content_type=_header_text(table, "content_type") or "application/json",
+        to=_header_text(table, "to") or _NOWHERE,
     )
     given = fault.actions
     if len(given) != 1 and given != ["status", "body"]:
@@ -161,7 +172,8 @@ class Chosen:
         """The actions for the journal, such as `latency+drop_after`; None for no fault."""
         parts = ["latency"] if self.latency else []
         if self.fault:
-            parts.append(self.fault.action)
+            trick = self.fault.trick
+            parts.append(f"trick:{trick}" if trick else self.fault.action)
         return "+".join(parts) or None
 
 
@@ -175,6 +187,7 @@ class FaultBox:
 
     seed: int
     _armed: list[_Armed] = field(default_factory=list)
+    _played: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _random: random.Random = field(init=False)
 
@@ -205,7 +218,7 @@ class FaultBox:
                 if not _matches(fault, kind, agent, slot) or not self._hits(armed):
                     continue
                 if fault.latency is None:
-                    chosen = fault
+                    chosen = self._in_turn(fault, kind)
                 else:
                     latency += fault.latency
             self._armed = [armed for armed in self._armed if not armed.spent()]
@@ -226,6 +239,15 @@ class FaultBox:
                 }
                 for armed in self._armed
             ]
+
+    def _in_turn(self, fault: Fault, kind: str) -> Fault:
+        """With EACH, the trick whose turn it is among requests of this kind."""
+        if fault.trick != EACH:
+            return fault
+        names = list(TRICKS)
+        name = names[self._played[kind] % len(names)]
+        self._played[kind] += 1
+        return replace(fault, trick=name)
 
     def _hits(self, armed: _Armed) -> bool:
         if armed.passed < armed.fault.after:

@@ -22,7 +22,7 @@ class Entry:
         received: the same clock when the request had arrived.
         kind: heartbeat, update, status, sync or other.
         agent: the X-Agent-ID, None when missing; `claw` the same for X-Claw-Identifier.
-        user_agent: the User-Agent header.
+        user_agent: the User-Agent header; `cookie` the same for Cookie.
         body: the JSON that was sent; the first characters as text when it is not JSON or long.
         slot: the id or virtual id that the path names.
         slot_id: the real id of that slot afterwards.
@@ -30,7 +30,7 @@ class Entry:
         decision: the HTTP status by the calendar's rules; None when it never got there.
         effect: whether the calendar accepted it (2xx).
         answer: the HTTP status that was sent, None when the connection was closed without.
-        fault: what went wrong with it, such as `drop_after` or `latency+status`.
+        fault: what went wrong with it, such as `drop_after`, `latency+status` or `trick:drip`.
     """
 
     at: str
@@ -42,6 +42,7 @@ class Entry:
     agent: str | None
     claw: str | None
     user_agent: str | None
+    cookie: str | None = None
     body: object
     slot: str | None = None
     slot_id: int | None = None

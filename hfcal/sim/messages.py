@@ -1,10 +1,13 @@
 """A request and an answer, apart from sockets."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 JSON = "application/json"
+
+Wait = Callable[[float], object]
+"""Waits for seconds, or until the simulator stops; true means that it stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,21 @@ class Answer:
     body: bytes = b""
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer as bytes, head and all, that are sent one part after the other.
+
+    Attributes:
+        parts: makes them; ended early when the client goes or the simulator stops.
+        status: what the answer's first line says, None when that is no status line.
+        keep: whether the connection stays open.
+    """
+
+    parts: Callable[[Wait], Iterator[bytes]]
+    status: int | None = 200
+    keep: bool = False
 
 
 def json_answer(status: int, document: object, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

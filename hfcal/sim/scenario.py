@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from hfcal.sim.faults import Fault, parse_fault
+from hfcal.sim.hostile import EACH
 from hfcal.sim.reading import ScenarioError, Table, as_json
 from hfcal.sim.switches import Switches, parse_switches
 from hfcal.sim.words import AGENT_STATUSES, EVENT_TYPES, SLOT_STATUSES, SLOT_TYPES
@@ -35,6 +36,7 @@ KEYS = (
     "seed",
     "switches",
     "faults",
+    "hostile",
 )
 AGENT_KEYS = ("id", "bound", "status")
 SLOT_KEYS = (
@@ -118,6 +120,8 @@ class Scenario:
         message: the heartbeat's `message`; None leaves it out.
         now: what the simulator's clock shows at its start; None for the present.
         seed: of the faults' probabilities.
+        faults: those that are armed at its start; `hostile = true` adds one, behind them, that
+            never ends and plays every trick in turn.
     """
 
     claw_identifier: str = "sim"
@@ -163,6 +167,7 @@ def parse_scenario(raw: object) -> Scenario:
     for name, times in names.items():
         if times > 1:
             raise ScenarioError(f"agents: {name} is listed {times} times")
+    hostile = (Fault(trick=EACH, count=0),) if table.flag("hostile", default=False) else ()
     return Scenario(
         claw_identifier=table.visible("claw_identifier", "sim"),
         agents=agents,
@@ -178,7 +183,8 @@ def parse_scenario(raw: object) -> Scenario:
         faults=tuple(
             parse_fault(item, f"faults[{number}]")
             for number, item in enumerate(table.items("faults"))
-        ),
+        )
+        + hostile,
     )
 
 

@@ -20,7 +20,7 @@ from hfcal.sim.control import PREFIX, Control
 from hfcal.sim.exchange import Exchange
 from hfcal.sim.faults import FaultBox
 from hfcal.sim.journal import Journal
-from hfcal.sim.messages import Answer, Request, detail
+from hfcal.sim.messages import Answer, Request, Stream, detail
 from hfcal.sim.scenario import Scenario
 
 LARGEST_BODY = 1 << 20
@@ -95,11 +95,15 @@ class Simulator:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def answer(self, request: Request) -> Answer | None:
+    def answer(self, request: Request) -> Answer | Stream | None:
         """Answer a request; None closes its connection without an answer."""
         if request.path.startswith(f"{PREFIX}/"):
             return self._control.answer(request)
-        return self._exchange.serve(request, self._stopping.wait)
+        return self._exchange.serve(request, self.wait)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; true, and at once, when the simulator stops."""
+        return self._stopping.wait(seconds)
 
 
 def run(scenario: Scenario, host: str, port: int, out: TextIO, *, as_json: bool = False) -> int:
@@ -219,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if answer is None:
             self.close_connection = True
+        elif isinstance(answer, Stream):
+            self._send_stream(answer)
         else:
             self._send(answer)
 
@@ -248,6 +254,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and answer.status not in _WITHOUT_BODY:
             self.wfile.write(answer.body)
+
+    def _send_stream(self, stream: Stream) -> None:
+        simulator = self.server.simulator
+        for part in stream.parts(simulator.wait):
+            self.wfile.write(part)
+            self.wfile.flush()
+            if simulator.wait(0):
+                break
+        self.close_connection = self.close_connection or not stream.keep
 
     def handle_expect_100(self) -> bool:
         """Let the client send its body; the buffer would keep that from it."""

@@ -6,7 +6,9 @@ them. The only module that touches the file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import glob
 import math
 import os
 import stat
@@ -236,14 +238,16 @@ class StateFile:
 
     def _set_aside(self, stamp: str) -> Path:
         """Keep the damaged file under another name; it stays in place until the new one is."""
+        kept = self._kept_aside()
+        if kept is not None:
+            return kept
         for attempt in range(1, 1000):
             more = "" if attempt == 1 else f"-{attempt}"
             aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}{more}")
             try:
                 os.link(self.path, aside)
             except FileExistsError:
-                if aside.exists() and aside.samefile(self.path):  # killed before the new one was
-                    return aside
+                continue
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise self._unusable(error) from error
@@ -253,12 +257,24 @@ class StateFile:
                 return aside
         raise StateError(f"{self.path} is damaged, and there is no name left to keep it under")
 
+    def _kept_aside(self) -> Path | None:
+        """Its other name, if an earlier try to begin anew came no further than that."""
+        try:
+            if self.path.stat().st_nlink == 1:
+                return None
+            others = self.path.parent.glob(f"{glob.escape(self.path.name)}.corrupt-*")
+            return next((other for other in others if other.samefile(self.path)), None)
+        except OSError:
+            return None
+
     def _copy_aside(self, aside: Path) -> None:
         """Where there are no hard links."""
         try:
             aside.touch(mode=0o600)
             aside.write_bytes(self.path.read_bytes())
         except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
             raise self._unusable(error) from error
 
     def _save(self, state: State) -> None:

@@ -119,6 +119,8 @@ class LockFile:
                 "put the state on a local disk with --state or HFCAL_STATE"
             )
         hint = owner_hint(self.path) if error.errno in {errno.EACCES, errno.EPERM} else ""
+        if error.errno == errno.EROFS:
+            hint = "; choose another place with --state or HFCAL_STATE"
         return StateError(f"cannot lock {self.path}: {error.strerror}{hint}")
 
 

@@ -129,7 +129,8 @@ def is_overdue(active: Active, now: Moment) -> bool:
     estimate = active.slot.get("estimated_duration")
     if not isinstance(estimate, int | float) or isinstance(estimate, bool):
         return False
-    return active.start.seconds_until(now) > estimate * 60 + OVERDUE_AFTER
+    # Compared as it is, since no float holds every number that a slot may come with.
+    return (active.start.seconds_until(now) - OVERDUE_AFTER) / 60 > estimate
 
 
 def queued(agent_id: str, update: Update) -> JsonObject:

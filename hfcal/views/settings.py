@@ -51,9 +51,8 @@ def masked(table: Mapping[str, Any]) -> JsonObject:
     for key, value in table.items():
         lowered = key.lower()
         named = lowered.endswith(("_file", "_env")) or lowered in {"file", "env"}
-        if lowered == "headers" and isinstance(value, Mapping):
-            # Any header may be a secret; where one comes from is none.
-            shown[key] = {k: v if isinstance(v, Mapping) else MASK for k, v in value.items()}
+        if lowered == "headers":
+            shown[key] = _headers(value)
         elif isinstance(value, Mapping):
             shown[key] = masked(value)
         elif lowered == "url":
@@ -63,6 +62,16 @@ def masked(table: Mapping[str, Any]) -> JsonObject:
         else:
             shown[key] = value
     return shown
+
+
+def _headers(value: object) -> object:
+    """Headers: any may be a secret; where one comes from is none."""
+    if not isinstance(value, Mapping):
+        return MASK
+    return {
+        name: dict(given) if isinstance(given, Mapping) and set(given) < {"env", "file"} else MASK
+        for name, given in value.items()
+    }
 
 
 def _origin(url: str) -> str:

@@ -40,6 +40,17 @@ class Adapter(Protocol):
         """
 
 
+def absolute(value: object) -> Path | None:
+    """The absolute path that a text names, `~` included; None if it names none."""
+    if not isinstance(value, str) or "\0" in value:
+        return None
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:  # there is no such home
+        return None
+    return path if path.is_absolute() else None
+
+
 @runtime_checkable
 class Tidies(Protocol):
     """An adapter that keeps something which has to be bounded."""
@@ -90,8 +101,8 @@ class Table:
         value = self.take(key)
         if value is None:
             return None
-        path = Path(value).expanduser() if isinstance(value, str) and value else Path()
-        if not path.is_absolute():
+        path = absolute(value)
+        if path is None:
             raise self.bad(key, value, "an absolute path")
         return path
 

@@ -27,7 +27,9 @@ def open_log(directory: Path, name: str) -> IO[bytes]:
     make_private(directory)
     bound_logs(directory, LOG_FILES - 1)
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
-    return os.fdopen(os.open(directory / name, flags, 0o600), "w+b")
+    descriptor = os.open(directory / name, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w+b")
 
 
 def bound_logs(directory: Path, most: int = LOG_FILES) -> None:

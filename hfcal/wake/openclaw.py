@@ -7,6 +7,7 @@ since it alone hands the message over as it is.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hfcal.http import Answer
 from hfcal.state.records import Wake
 from hfcal.text import one_line
 from hfcal.wake.adapter import Table, WakeError
-from hfcal.wake.secrets import Secret, masked
+from hfcal.wake.secrets import Secret
 from hfcal.wake.webhook import post
 
 DEFAULT_URL = "http://127.0.0.1:18789"
@@ -50,7 +51,7 @@ class OpenClawAdapter:
             ConfigError: Something in it isn't allowed.
         """
         return cls(
-            url=table.url("url", DEFAULT_URL).rstrip("/"),
+            url=_url(table),
             token=_token(table),
             hook=_hook(table),
             timeout=table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600),
@@ -77,7 +78,7 @@ class OpenClawAdapter:
         said = _said(answer)
         if 200 <= answer.status < 300 and said is None:
             return
-        reason = self._reason(agent_id, path, answer.status, masked(said or "", token))
+        reason = self._reason(agent_id, path, answer.status, said or "")
         raise WakeError(reason, answer.retry_after)
 
     def _path(self, agent_id: str) -> str:
@@ -150,14 +151,21 @@ def _said(answer: Answer) -> str | None:
     return error if isinstance(error, str) else text
 
 
+def _url(table: Table) -> str:
+    url = table.url("url", DEFAULT_URL)
+    if "?" in url:
+        raise table.bad("url", "…", "a URL without a query")
+    return url.rstrip("/")
+
+
 def _token(table: Table) -> Secret:
     file, env = table.optional_path("token_file"), table.take("token_env")
     if (file is None) == (env is None):
         raise table.bad("token_file", None, "either token_file or token_env, the hooks token")
     if file is not None:
         return Secret(file=file)
-    if not isinstance(env, str) or not env or "=" in env or not env.isprintable():
-        raise table.bad("token_env", env, "the name of an environment variable")
+    if not isinstance(env, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", env):
+        raise table.bad("token_env", "…", "the name of an environment variable")
     return Secret(env=env)
 
 

@@ -56,10 +56,3 @@ class Secret:
 def header_value(value: str) -> bool:
     """Whether a text may stand in a header."""
     return value.isascii() and value.isprintable() and len(value) <= _MOST
-
-
-def masked(text: str, *secrets: str) -> str:
-    """`text` without the secrets, which a receiver may send back."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "********")
-    return text

@@ -69,8 +69,7 @@ class SpoolAdapter:
         if new:
             with _opened(self.directory) as descriptor:
                 self._give(descriptor, self._folder_mode)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        make_private(folder)
         with _opened(folder) as descriptor:
             facts = os.fstat(descriptor)
             ours = facts.st_uid == os.geteuid()
@@ -143,5 +142,5 @@ def _group(table: Table) -> int | None:
         return None
     try:
         return grp.getgrnam(value if isinstance(value, str) else "").gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
         raise table.bad("group", value, "the name of a group of this host") from None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hfcal.http import Answer, HttpClient, HttpError
+from hfcal.http import Answer, HttpClient, HttpError, trust
 from hfcal.state.records import Wake
 from hfcal.text import one_line
-from hfcal.wake.adapter import Table, WakeError, payload
-from hfcal.wake.secrets import Secret, header_value, masked
+from hfcal.wake.adapter import Table, WakeError, absolute, payload
+from hfcal.wake.secrets import Secret, header_value
 
 DEFAULT_TIMEOUT = 20.0
+_GLANCE = 0.2  # seconds between two looks at `stop`
+_MAYBE = "; it may have been delivered, the next try has the same key"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = {"host", "content-length", "content-type", "transfer-encoding", "idempotency-key"}
 
@@ -57,9 +61,15 @@ class WebhookAdapter:
         """
         headers = {name: secret.read() for name, secret in self.headers.items()}
         origin = origin_of(self.url)
-        answer = post(
-            self.url, payload(agent_id, wake), headers, wake, self.timeout, stop, self.ca_file
-        )
+        body = payload(agent_id, wake)
+        try:
+            answer = post(self.url, body, headers, wake, self.timeout, stop, self.ca_file)
+        except WakeError as error:
+            # The status says that it arrived; what else is in the answer is of no use here.
+            cause = error.__cause__
+            if isinstance(cause, HttpError) and 200 <= (cause.status or 0) < 300:
+                return
+            raise
         if 200 <= answer.status < 300:
             return
         if 300 <= answer.status < 400:
@@ -67,7 +77,7 @@ class WebhookAdapter:
                 f"{origin} answered {answer.status}, a redirect, and hfcal follows none: "
                 "set url to the final address"
             )
-        said = one_line(masked(answer.body[:2000].decode("utf-8", "replace"), *headers.values()))
+        said = one_line(answer.body[:2000].decode("utf-8", "replace"))
         more = f": {said}" if said else ""
         raise WakeError(f"{origin} answered {answer.status}{more}", answer.retry_after)
 
@@ -88,24 +98,48 @@ def post(
     """
     if stop.is_set():
         raise WakeError("hfcal was told to stop before the wake was sent")
-    merged = {**headers, "Idempotency-Key": wake.key}
     try:
-        client = HttpClient(url, merged, name=origin_of(url), ca_file=ca_file)
-        try:
-            return client.request("POST", "", seconds=seconds, body=body)
-        finally:
-            client.close()
-    except HttpError as error:
-        maybe = "; it may have been delivered, the next try has the same key"
-        raise WakeError(error.message + (maybe if error.maybe_done else "")) from error
-    except OSError as error:  # the certificates
+        if ca_file is not None:
+            trust(ca_file)
+    except OSError as error:
         raise WakeError(f"cannot use ca_file {ca_file}: {error.strerror or error}") from error
+    merged = {**headers, "Idempotency-Key": wake.key}
+    secrets = [*headers.values(), *_secrets_of(url)]
+    client = HttpClient(url, merged, name=origin_of(url), ca_file=ca_file, secrets=secrets)
+    answers: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(client.request("POST", "", seconds=seconds, body=body))
+        except Exception as error:  # whatever it is, it's the waiting thread's
+            answers.put(error)
+        client.close()
+
+    # On a thread of its own, which is left behind when hfcal is to stop.
+    threading.Thread(target=ask, daemon=True).start()
+    while True:
+        with contextlib.suppress(queue.Empty):
+            answer = answers.get(timeout=_GLANCE)
+            if isinstance(answer, Answer):
+                return answer
+            if not isinstance(answer, HttpError):
+                raise answer
+            raise WakeError(answer.message + (_MAYBE if answer.maybe_done else "")) from answer
+        if stop.is_set():
+            raise WakeError(f"hfcal was told to stop before {origin_of(url)} answered{_MAYBE}")
 
 
 def origin_of(url: str) -> str:
     """Scheme, host and port of a URL; the rest may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _secrets_of(url: str) -> list[str]:
+    """What may be a secret in a URL: its path and query, as a whole and in parts."""
+    parts = urlsplit(url)
+    pieces = [part for part in re.split(r"[/&=?]", f"{parts.path}?{parts.query}") if len(part) > 15]
+    return [f"{parts.path}?{parts.query}", parts.path, parts.query, *pieces]
 
 
 def _headers(table: Table) -> dict[str, Secret]:
@@ -127,9 +161,8 @@ def _secret(table: Table, name: str, given: object) -> Secret:
         ((kind, where),) = given.items()
         if kind == "env" and isinstance(where, str) and where and "=" not in where:
             return Secret(env=where)
-        if kind == "file" and isinstance(where, str):
-            path = Path(where).expanduser()
-            if path.is_absolute():
-                return Secret(file=path)
+        path = absolute(where) if kind == "file" else None
+        if path is not None:
+            return Secret(file=path)
     allowed = 'a printable ASCII text, {env = "NAME"} or {file = "/absolute/path"}'
     raise table.bad(f"headers.{name}", "…", allowed)
