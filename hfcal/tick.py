@@ -276,9 +276,8 @@ class Tick:
             if self._failed() is None:
                 return done() or late
             self.stopping = True
-            # A wake that is under way is noted if that can be, or it would be made twice.
-            under_way = self._places < self.wakers.parallel or self.commit.keeping
-            return late or not under_way
+            # What is under way is noted if that can be, or it would be done twice.
+            return late or not self.commit.busy
 
         self.commit.run(enough, self._send_left_overs)
         failed = self._failed()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.chaos.run import Chaos
+from tests.chaos.run import Chaos, Size
 
 
 def test_no_promise_breaks_under_kills_and_faults(tmp_path: Path) -> None:
     """Whatever is killed and whatever the network does: each slot ends once, as it was told."""
     seed = random.SystemRandom().randrange(1_000_000)
-    chaos = Chaos(tmp_path, seed, agents=3, slots=3)
-    problems = chaos.run(seconds=5)
-    assert not problems, "\n".join(
-        [*problems, f"replay: python -m tests.chaos --seed {seed} --agents 3 --slots 3 --seconds 5"]
-    )
+    chaos = Chaos(tmp_path, seed, Size(agents=2, slots=2, workers=1, seconds=2.5))
+    problems = chaos.run()
+    assert not problems, "\n".join([*problems, f"replay: {chaos.replay()}"])

@@ -35,9 +35,11 @@ class _Request:
     error: BaseException | None = None
     failed: Callable[[BaseException], None] | None = None
     keep_until: float = 0.0
+    waking: Callable[[], None] = lambda: None
 
     def succeed(self) -> None:
         """It is saved, or needn't be."""
+        self.waking()
         self.saved.set()
         if self.then is not None:
             self.then(self.result)
@@ -45,6 +47,7 @@ class _Request:
     def fail(self, error: BaseException) -> None:
         """It is not saved."""
         self.error = error
+        self.waking()
         self.saved.set()
         if self.failed is not None:
             self.failed(error)
@@ -70,9 +73,9 @@ class GroupCommit:
         self.error: StateError | None = None
 
     @property
-    def keeping(self) -> bool:
-        """Whether something that must be kept has yet to be saved (owner thread)."""
-        return bool(self._kept)
+    def busy(self) -> bool:
+        """Whether anybody is at work, or something is yet to be saved (owner thread)."""
+        return self._working > 0 or bool(self._kept) or not self._requests.empty()
 
     def commit(self, change: Change[T], *, keep: bool = False) -> T:
         """Apply `change` and return its result once it is on disk; for workers.
@@ -85,11 +88,15 @@ class GroupCommit:
         Raises:
             StateError: It could not be saved, and nothing has changed.
         """
-        request = _Request(change, keep_until=time.monotonic() + _PATIENCE if keep else 0.0)
+        # Counted as at work again by who wakes it, so that there is no gap in between.
+        request = _Request(
+            change,
+            keep_until=time.monotonic() + _PATIENCE if keep else 0.0,
+            waking=self.start_work,
+        )
         self.stop_work()
         self._put(request)
         request.saved.wait()
-        self.start_work()
         if request.error is not None:
             raise request.error
         result: T = request.result

@@ -144,7 +144,8 @@ def test_each_shape_of_answer_leads_to_the_real_id(
         real = str(backend.slot(virtual)["id"])
         if sync == "full":
             # A sync asked before the update proves nothing: then the next tick asks.
-            assert host.tick().agents["developer"]["slot"] == real, shape
+            host.tick()
+            assert [a["ident"] for a in host.status()["active"]] == [real], shape
         result = host.ok("complete", "--agent", "developer", "--slot", virtual, "--json")
         assert (result.json["slot"], result.json["delivered"]) == (virtual, True), shape
         assert backend.told()[-2:] == [(virtual, "ongoing"), (real, "finished")], shape

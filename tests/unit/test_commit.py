@@ -205,7 +205,7 @@ def test_what_cannot_be_undone_is_saved_once_there_is_room(commit, path, monkeyp
     assert on_disk(path).configured == ["woken"]
     assert ["free some room" in error for error in errors] == [True]
     assert commit.error is not None
-    assert not commit.keeping
+    assert not commit.busy
 
 
 def test_what_must_be_kept_is_given_up_in_the_end(commit, monkeypatch):
@@ -228,7 +228,7 @@ def test_what_must_be_kept_is_given_up_in_the_end(commit, monkeypatch):
     monkeypatch.setattr(os, "write", full)
     commit.start_work()
     worker.start()
-    commit.run(lambda: commit.keeping, lambda _: None)
+    commit.run(lambda: commit.error is not None, lambda _: None)
     commit.close(StateError("the tick is over"))
     worker.join(10)
     assert ["free some room" in errors[0], errors[1]] == [True, "the tick is over"]
