@@ -19,10 +19,10 @@ demo: $(STAMP) ## Show the whole cycle against the embedded simulator
 	$(BIN)/hfcal demo
 
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 6 --dist worksteal
 
 crashes: $(STAMP) ## Kill each command at each of its steps, and fail the disk there
-	$(BIN)/python -m pytest -n 4 -m exhaustive
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m exhaustive
 
 chaos: $(STAMP) ## Kill, drop and delay at random for a while, then check every promise
 	$(BIN)/python -m tests.chaos $(CHAOS)

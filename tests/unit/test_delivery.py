@@ -47,13 +47,15 @@ class Disk:
     def __init__(self) -> None:
         self.content = encode_state(State(NOON))
         self.saves = 0
+        self.between: Callable[[], None] = lambda: None
 
     def commit(self, change: Callable[[State], T]) -> T:
-        """Apply a change; it is there for good once this returns."""
+        """Apply a change; it is there for good once this returns, or `between` raises."""
         state = decode_state(self.content)
         result = change(state)
         self.content = encode_state(state)
         self.saves += 1
+        self.between()
         return result
 
     @property
@@ -410,6 +412,10 @@ DEATHS = ["killed before", "killed after"]
 faults = st.lists(st.sampled_from([*FAULTS, *DEATHS]), max_size=3)
 outcomes = st.sampled_from(["made", "answered", "failed", *DEATHS])
 numbers = st.sampled_from([0, 1, 2])
+# What happens after a tick's first commits: a pass makes up to about nine.
+events = st.dictionaries(
+    st.integers(1, 9), st.sampled_from(["killed", "complete", "pause", "resume"]), max_size=2
+)
 
 
 class Host(RuleBasedStateMachine):
@@ -454,6 +460,31 @@ class Host(RuleBasedStateMachine):
         """Some backends tell the new real id, some list what runs, some don't."""
         self.backend.tells_id, self.backend.lists_running = tells_id, lists_running
         self.tick(faults=[], wake=wake, hidden=False)
+
+    @rule(faults=faults, wake=outcomes, hidden=st.booleans(), happens=events)
+    def tick_among_others(
+        self, faults: list[str], wake: str, happens: dict[int, str], *, hidden: bool
+    ) -> None:
+        """A pass that dies after some commit, or after which an agent's word is accepted."""
+        began = self.disk.saves
+
+        def between() -> None:
+            event = happens.get(self.disk.saves - began)
+            if event == "killed":
+                raise KilledError
+            if event in lifecycle.STATUS and self.woken:
+                self.disk.between = lambda: None
+                number = max(self.woken)
+                request = Request(event, "a", self.woken[number])
+                with suppress(HfcalError):
+                    self._hear(request, self.disk.commit)
+                self.disk.between = between
+
+        self.disk.between = between
+        try:
+            self.tick(faults=faults, wake=wake, hidden=hidden)
+        finally:
+            self.disk.between = lambda: None
 
     @rule(faults=faults, wake=outcomes, hidden=st.booleans())
     def tick(self, faults: list[str], wake: str, *, hidden: bool) -> None:
