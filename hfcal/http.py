@@ -243,7 +243,7 @@ class HttpClient:
     def _connected(self) -> httpx.Client:
         if self._client is None:
             secure = self._base_url.lower().startswith("https:")
-            context = _ssl_context(self._ca_file) if secure else None
+            context = _ssl_context(self._ca_file, _mtime(self._ca_file)) if secure else None
             transport = _Transport(self._deadline, context)
             self._pool = transport.pool
             self._client = httpx.Client(transport=transport, trust_env=False)
@@ -288,7 +288,7 @@ def trust(ca_file: Path) -> None:
     Raises:
         OSError: They can't be read, or are none.
     """
-    _ssl_context(ca_file)
+    _ssl_context(ca_file, _mtime(ca_file))
 
 
 def _forms(secrets: Iterable[str]) -> list[str]:
@@ -451,8 +451,13 @@ def _addresses(host: str, port: int, deadline: _Deadline) -> list[str]:
     return answer
 
 
+def _mtime(path: Path | None) -> int:
+    return path.stat().st_mtime_ns if path is not None else 0
+
+
 @cache
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+def _ssl_context(ca_file: Path | None, _mtime: int) -> ssl.SSLContext:
+    """Shared by all connections; a renewed file is read again, as `watch` runs for years."""
     if ca_file is None:
         return httpx.create_ssl_context(trust_env=False)
     import ssl
