@@ -11,15 +11,8 @@ from urllib.parse import quote
 
 from hfcal.errors import BridgeError, Fault
 from hfcal.http import Answer, HttpClient, HttpError
-from hfcal.model import (
-    BadAnswerError,
-    Heartbeat,
-    Slot,
-    SlotRef,
-    parse_heartbeat,
-    parse_sync,
-    real_id_of,
-)
+from hfcal.ids import SlotRef
+from hfcal.model import BadAnswerError, Heartbeat, Slot, parse_heartbeat, parse_sync, real_id_of
 from hfcal.text import one_line
 
 

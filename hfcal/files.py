@@ -9,10 +9,7 @@ import re
 import stat
 from pathlib import Path
 
-_NETWORK = re.compile(
-    r"(nfs|cifs|smb|9p|afs|ceph|lustre|beegfs|gfs|davfs|fuse\.(sshfs|glusterfs|s3fs|rclone))",
-    re.ASCII,
-)
+_NETWORK = r"(nfs|cifs|smb|9p|afs|ceph|lustre|beegfs|gfs|davfs|fuse\.(sshfs|glusterfs|s3fs|rclone))"
 
 
 def make_private(directory: Path) -> None:
@@ -56,4 +53,4 @@ def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo"))
         # Of several on one point, the last one mounted is what is seen.
         if path.is_relative_to(point) and len(point) >= found[0]:
             found = (len(point), after.split(" ")[0])
-    return found[1] if _NETWORK.match(found[1]) else None
+    return found[1] if re.match(_NETWORK, found[1]) else None

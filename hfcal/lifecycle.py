@@ -20,7 +20,7 @@ from hfcal.errors import (
     StateError,
     WrongSlotError,
 )
-from hfcal.model import SlotRef
+from hfcal.ids import SlotRef
 from hfcal.outbox import Delivery, has_work, refused_before
 from hfcal.settings import Settings
 from hfcal.slots import Word

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 
 from hfcal.clock import Moment, utc_date
 from hfcal.errors import Fault
-from hfcal.model import SlotRef
+from hfcal.ids import SlotRef
 from hfcal.state.records import (
     AgentState,
     HistoryEntry,

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from hfcal.errors import ConfigError, HfcalError, UsageError
-from hfcal.model import JsonObject, valid_agent_id
+from hfcal.ids import JsonObject, valid_agent_id
 
 SYSTEM_CONFIG = Path("/etc/hfcal/config.toml")
 SYSTEM_STATE = Path("/var/lib/hfcal/state.json")
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+|\d+(?:\.\d+)?")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
+_DURATION = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+|\d+(?:\.\d+)?"
+_DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Options:
     """What the command line said that settings depend on; None for what it didn't."""
 
@@ -37,7 +37,7 @@ class Options:
     log_format: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
     """All settings of one run. Durations are in seconds.
 
@@ -91,7 +91,7 @@ class _BadValueError(ValueError):
     """A value isn't allowed; the message says what is."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class _Key:
     """One setting: how its text or TOML value is read, and what it is called elsewhere."""
 
@@ -110,8 +110,8 @@ def duration(value: object, *, least: float = 0.0, most: float = 366 * 86_400.0)
     seconds = -1.0
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value) if abs(value) < 1e15 else -1.0
-    elif isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        parts = _DURATION_PART.findall(value.strip())
+    elif isinstance(value, str) and re.fullmatch(_DURATION, value.strip()):
+        parts = re.findall(_DURATION_PART, value.strip())
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts if number)
     if not least <= seconds <= most:
         raise _BadValueError(allowed)

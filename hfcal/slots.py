@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from hfcal.clock import Moment, age, utc_date, utc_time
-from hfcal.model import Slot, SlotRef, SlotStatus
+from hfcal.ids import SlotRef
+from hfcal.model import Slot, SlotStatus
 from hfcal.outbox import enqueue, learn, refused_before, two_days_past, waiting_for
 from hfcal.state.records import (
     Active,

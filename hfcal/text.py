@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 
-_DIGEST = re.compile(r"-[0-9a-f]{12}$")
+_DIGEST = r"-[0-9a-f]{12}$"
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -44,7 +44,7 @@ def file_name(text: str) -> str:
     What had to be changed or cut gets a digest, so that two texts never share a file.
     """
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text[:80])
-    if kept == text and kept.strip(".") and not _DIGEST.search(kept):
+    if kept == text and kept.strip(".") and not re.search(_DIGEST, kept):
         return kept
     import hashlib
 

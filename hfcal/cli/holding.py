@@ -71,7 +71,7 @@ def _named(shared: Shared, every: bool, known: list[str]) -> list[str]:  # noqa:
         raise UsageError("say which agents, with --agent ID or --all")
     if every:
         return list(dict.fromkeys(known))
-    from hfcal.model import valid_agent_id
+    from hfcal.ids import valid_agent_id
 
     for agent_id in shared.agents:
         if not valid_agent_id(agent_id):

@@ -89,7 +89,7 @@ class Shared:
         """
         if len(self.agents) > 1:
             raise UsageError(f"one --agent, not {len(self.agents)}")
-        from hfcal.model import valid_agent_id
+        from hfcal.ids import valid_agent_id
 
         named = [("--agent", self.agents[0])] if self.agents else []
         named += [(name, os.environ.get(name, "")) for name in ("HFCAL_AGENT_ID", "AGENT_ID")]

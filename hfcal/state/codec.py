@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from hfcal.clock import EARLIEST, FARTHEST
-from hfcal.model import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
+from hfcal.ids import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
 from hfcal.state import records
 from hfcal.state.records import SCHEMA, State, Update
 

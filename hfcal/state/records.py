@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hfcal.clock import Moment
-from hfcal.model import JsonObject, SlotRef
+from hfcal.ids import JsonObject, SlotRef
 
 SCHEMA = 1
 

@@ -9,8 +9,8 @@ from hfcal.clock import Moment, rfc3339
 if TYPE_CHECKING:
     # `status` is to start fast, so it doesn't load what only the other documents are made of.
     from hfcal.errors import Fault
+    from hfcal.ids import JsonObject
     from hfcal.lifecycle import Accepted
-    from hfcal.model import JsonObject
     from hfcal.outbox import Delivery
     from hfcal.report import AgentReport, TickReport
     from hfcal.state.records import Active, HistoryEntry, State, Update

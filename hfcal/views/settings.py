@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hfcal.model import JsonObject
+from hfcal.ids import JsonObject
 from hfcal.settings import KEYS, Settings
 
 _SECRETS = ("key", "token", "secret", "password", "authorization")

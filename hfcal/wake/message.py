@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfcal.model import EventType, JsonObject, Slot
+from hfcal.ids import JsonObject
+from hfcal.model import EventType, Slot
 from hfcal.state.records import Wake
 from hfcal.text import json_line, one_line
 

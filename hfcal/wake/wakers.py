@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hfcal.errors import ConfigError
-from hfcal.model import JsonObject
+from hfcal.ids import JsonObject
 from hfcal.settings import Settings
 from hfcal.wake.adapter import Adapter, Table, Tidies
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from hfcal.clock import now
-from hfcal.model import SlotRef
+from hfcal.ids import SlotRef
 from hfcal.state.codec import encode_state
 from hfcal.state.records import SCHEMA, Active, ActiveState, State, Update
 from tests.e2e.conftest import MakeBackend, MakeHost

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 import hfcal
 from hfcal.clock import Moment
-from hfcal.model import Heartbeat, Slot, SlotRef, parse_heartbeat, parse_slot
+from hfcal.ids import SlotRef
+from hfcal.model import Heartbeat, Slot, parse_heartbeat, parse_slot
 from hfcal.state.records import Active, ActiveState, Wake
 
 TODAY = "2026-11-23"

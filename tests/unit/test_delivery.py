@@ -24,8 +24,9 @@ from hfcal import delivery, lifecycle, slots
 from hfcal.clock import Moment
 from hfcal.delivery import Courier
 from hfcal.errors import BridgeError, Fault, HfcalError
+from hfcal.ids import SlotRef
 from hfcal.lifecycle import Request, _accept
-from hfcal.model import Heartbeat, SlotRef, parse_slots
+from hfcal.model import Heartbeat, parse_slots
 from hfcal.outbox import enqueue, learn, unresolved
 from hfcal.scheduler import Action, Policy, decide
 from hfcal.state.codec import decode_state, encode_state

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfcal.ids import MAX_REAL_ID, SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
 from hfcal.model import (
-    MAX_REAL_ID,
     MAX_SLOT_BYTES,
     MAX_SLOTS,
     AgentStatus,
     BadAnswerError,
     EventType,
-    SlotRef,
     SlotStatus,
     SlotType,
     parse_heartbeat,
@@ -23,9 +22,6 @@ from hfcal.model import (
     parse_slots,
     parse_sync,
     real_id_of,
-    valid_agent_id,
-    valid_real_id,
-    valid_virtual_id,
 )
 from tests.unit.support import TODAY, json_values, listed, ref, texts, thorough
 

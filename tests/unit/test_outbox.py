@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hfcal.clock import Moment, utc_date
 from hfcal.errors import Fault
-from hfcal.model import SlotRef
+from hfcal.ids import SlotRef
 from hfcal.outbox import (
     Delivery,
     Result,

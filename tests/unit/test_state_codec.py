@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfcal.clock import Moment, rfc3339
-from hfcal.model import MAX_REAL_ID, SlotRef
+from hfcal.ids import MAX_REAL_ID, SlotRef
 from hfcal.state import records
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
 from hfcal.state.records import (

@@ -19,8 +19,9 @@ from hfcal import outbox, slots
 from hfcal.bridge import Bridge
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.errors import BridgeError, Fault, HfcalError
+from hfcal.ids import SlotRef, valid_agent_id
 from hfcal.lifecycle import Accepted, Request, _accept
-from hfcal.model import Heartbeat, Slot, SlotRef, SlotStatus, valid_agent_id
+from hfcal.model import Heartbeat, Slot, SlotStatus
 from hfcal.news import note_fault, note_well
 from hfcal.scheduler import Action, Policy, decide
 from hfcal.settings import Settings
