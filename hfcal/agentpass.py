@@ -7,6 +7,7 @@ on the thread that owns the state, inside a transaction or after it.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -58,6 +59,7 @@ class AgentPass:
         self._asked: Moment | None = None
         self._wake: Wake | None = None
         self._woken = False
+        self._wake_seconds: float | None = None
         self._has_place = False
         self._wants_place = False
 
@@ -65,6 +67,18 @@ class AgentPass:
     def tried(self) -> set[int]:
         """Numbers of the updates that were tried in this tick."""
         return self._tried if self.courier is None else self.courier.tried
+
+    def all_news(self) -> list[News]:
+        """What is worth telling of this pass, once it is over."""
+        deliveries = [] if self.courier is None else self.courier.deliveries
+        refused = [d for d in deliveries if d.refused and d.fault is not None]
+        return self.news + [
+            News(
+                self.agent_id,
+                f"slot {d.slot}: {d.status} was refused for good: {d.fault and d.fault.message}",
+            )
+            for d in refused
+        ]
 
     def begin(self, bridge: Bridge) -> None:
         """Deliver what waits, ask the backend, and hand in what it said."""
@@ -80,18 +94,19 @@ class AgentPass:
         if self._tick.has_work(self.agent_id):
             self._deliver(bridge)
         if not self.asks:
-            self._end_pass()
+            self._close_later()
             return
         self.report.asked = True
         self._asked = now()
-        fault = self._tick.breaker.fault
+        fault = self._tick.breaker.ask()
         heartbeat = None
         if fault is None:
             try:
                 heartbeat = bridge.heartbeat(self.agent_id)
             except BridgeError as error:
                 fault = error.fault
-            self._tick.breaker.note(fault)
+            finally:
+                self._tick.breaker.note(fault)
         if heartbeat is None:
             assert fault is not None
             self._later(partial(self._note_failure, fault=fault), self._proceed)
@@ -237,10 +252,6 @@ class AgentPass:
         agent = state.agent(self.agent_id)
         wall = now().wall
         waiting = [d for d in self.courier.deliveries if not d.delivered and not d.refused]
-        for delivery in self.courier.deliveries:
-            if delivery.refused and delivery.fault is not None:
-                what = f"slot {delivery.slot}: {delivery.status} was refused for good"
-                self._tell(News(self.agent_id, f"{what}: {delivery.fault.message}"))
         if waiting and waiting[0].fault is not None:
             fault = waiting[0].fault
             message = f"slot {waiting[0].slot}: {waiting[0].status} waits: {fault.message}"
@@ -274,32 +285,36 @@ class AgentPass:
             self._tick.submit_wake(self, lambda _: self._wake_agent(wake))
         elif self._wants_place:
             self.let_go()
-            self._tick.wait_for_place(self)
+            self._tick.places.wait(self.try_again)
         elif self._tick.has_work(self.agent_id):
             self._tick.submit(self, self._deliver_and_end)
         else:
-            self._end_pass()
+            self._close_later()
 
     # On workers.
 
     def _wake_agent(self, wake: Wake) -> None:
+        if self._tick.stopping:  # it was remembered, so the next tick wakes it
+            self._close_later()
+            return
         failed: WakeError | None = None
+        began = time.monotonic()
         try:
             self._tick.wakers.of(self.agent_id).wake(self.agent_id, wake, self._tick.hurry)
         except WakeError as error:
             failed = error
+        self._wake_seconds = time.monotonic() - began
+        # Now, not when it is noted: so the next one is remembered in the same save.
+        self._tick.commit.call_at_once(self._leave_place)
         self._tick.submit(self, lambda bridge: self._after_wake(bridge, failed))
 
     def _after_wake(self, bridge: Bridge, failed: WakeError | None) -> None:
-        try:
-            self._deliver(bridge, failed, woken=True)
-        finally:
-            self._tick.commit.call(self._leave_place)
-        self._end_pass()
+        self._deliver(bridge, failed, woken=True)
+        self._close_later()
 
     def _deliver_and_end(self, bridge: Bridge) -> None:
         self._deliver(bridge)
-        self._end_pass()
+        self._close_later()
 
     def _deliver(
         self, bridge: Bridge, failed: WakeError | None = None, *, woken: bool = False
@@ -320,18 +335,11 @@ class AgentPass:
         def note(state: State) -> None:
             if woken:
                 self._note_wake(state, failed)
-                self._leave_place()
 
-        self.courier.deliver(note)
+        self.courier.deliver(note, self._note_deliveries)
 
     def _save(self, change: Callable[[State], T]) -> T:
         return self._tick.commit.commit(change, keep=self._woken)
-
-    def _end_pass(self) -> None:
-        if self.courier is not None and self.courier.deliveries:
-            self._later(self._note_deliveries, lambda _: self.close())
-        else:
-            self._close_later()
 
     def _later(self, change: Callable[[State], None], then: Callable[[None], None]) -> None:
         self._tick.commit.later(change, then, self._not_saved)
@@ -348,13 +356,13 @@ class AgentPass:
             self._leave_place()
 
     def _take_place(self) -> bool:
-        self._has_place = self._has_place or self._tick.take_place()
+        self._has_place = self._has_place or self._tick.places.take()
         return self._has_place
 
     def _leave_place(self) -> None:
         if self._has_place:
             self._has_place = False
-            self._tick.free_place()
+            self._tick.places.free(self._wake_seconds)
 
     def _show(self, decision: Decision, agent: AgentState) -> None:
         report = self.report

@@ -58,30 +58,39 @@ class Courier:
     ends_at: float | None = None
     _told: set[str] = field(default_factory=set)
 
-    def deliver(self, first: Callable[[State], None] = lambda _: None) -> None:
+    def deliver(
+        self,
+        first: Callable[[State], None] = lambda _: None,
+        last: Callable[[State], None] = lambda _: None,
+    ) -> None:
         """Send what waits, one at a time for each slot, until nothing may be sent now.
 
         Args:
             first: A change that is saved together with the beginning of the first tries.
+            last: A change that is saved together with what came of the last ones.
         """
         results: list[Result] = []
         posted: str | None = None
         while True:
-            sendings, owed, last = self.commit(self._round(first, results, posted))
+            sendings, owed = self.commit(self._round(first, results, posted, last))
+            if not sendings and owed is None:
+                return
             first, posted = _nothing, None
             results = [self._send(sending) for sending in sendings]
-            if owed is not None and owed not in self._told and last and not self.away:
+            if owed is not None and not self.away:
                 posted = self._post_status(owed)
-            if not sendings and posted is None:
-                return
 
     def _round(
-        self, first: Callable[[State], None], results: list[Result], posted: str | None
-    ) -> Callable[[State], tuple[list[Sending], str | None, bool]]:
-        """Note what was sent, and begin what comes next."""
+        self,
+        first: Callable[[State], None],
+        results: list[Result],
+        posted: str | None,
+        last: Callable[[State], None],
+    ) -> Callable[[State], tuple[list[Sending], str | None]]:
+        """Note what was sent, and begin what comes next: updates, and a status to post."""
         tried = set(self.tried)
 
-        def change(state: State) -> tuple[list[Sending], str | None, bool]:
+        def change(state: State) -> tuple[list[Sending], str | None]:
             first(state)
             moment = now()
             settled = [settle(state, self.agent_id, result, moment) for result in results]
@@ -99,10 +108,18 @@ class Courier:
                 d for d in self.deliveries if d.number not in {s.number for s in settled}
             ] + settled
             begun = {s.number for s in sendings}
-            last = all(
-                u.number in begun for u in agent.queue if any(u.ref.same(s.ref) for s in sendings)
+            # The status comes after the last update of a slot, not between two.
+            more = any(
+                u.number not in begun
+                for u in agent.queue
+                if any(u.ref.same(s.ref) for s in sendings)
             )
-            return sendings, agent.status_owed if able else None, last
+            owed = agent.status_owed if able and not more else None
+            if owed in self._told:
+                owed = None
+            if not sendings and owed is None:
+                last(state)
+            return sendings, owed
 
         return change
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import partial
 
 from hfcal import slots
 from hfcal.agentpass import AgentPass
+from hfcal.breaker import Breaker
 from hfcal.bridge import Bridge
 from hfcal.clock import now, utc_date
 from hfcal.errors import BridgeError, Fault, InterruptedByUserError, StateError
 from hfcal.model import Slot
 from hfcal.news import News
 from hfcal.outbox import has_work, unresolved
+from hfcal.places import Places
 from hfcal.report import TickReport
 from hfcal.risks import RISKS, risks_of
 from hfcal.scheduler import Policy
@@ -35,7 +35,6 @@ from hfcal.workers import Workers
 
 WAKES_UNTIL = 50.0  # seconds after its start that a tick starts wakes
 STOP_PATIENCE = 5.0  # seconds that a tick which is to stop waits for what is under way
-IN_A_ROW = 8  # connections refused in a row after which nobody else is asked
 SYNC_PATIENCE = 600.0  # seconds for which a sync that failed holds up no heartbeat
 _ABSENT = {401, 404, 405}
 _DAY = 86_400.0
@@ -65,15 +64,13 @@ class Tick:
         self.commands = commands
         self.commit = GroupCommit(state_file)
         self.locks = state_file.agent_locks
-        self.breaker = Breaker(max(IN_A_ROW, min(settings.concurrency, len(settings.agents))))
+        self.breaker = Breaker()
+        self.places = Places(wakers.parallel, lambda: self.commit.gap)
         self.stopping = False
         self.hurry = threading.Event()
         self._file = state_file
         self._workers = workers
         self._wake_workers = Workers(wakers.parallel, lambda: make_bridge(settings))
-        self._places = wakers.parallel
-        self._handing_out = False
-        self._waiting: deque[AgentPass] = deque()
         self._running: set[AgentPass] = set()
         self._passes: list[AgentPass] = []
         self._released: dict[str, set[int]] = {}
@@ -84,6 +81,7 @@ class Tick:
         self._error: Exception | None = None
         self._sync_asked = False
         self._sync_pending = False
+        self._first_news: list[News] = []
         self._news: list[News] = []
 
     def run(self) -> TickReport:
@@ -109,9 +107,9 @@ class Tick:
         report.seconds = time.monotonic() - self._started
         by_id = {p.agent_id: p.report for p in self._passes if p.asks}
         report.agents = [by_id[a] for a in self.settings.agents if a in by_id]
-        report.news = list(self._news)
+        report.news = self._first_news + self._news
         for agent_pass in self._passes:
-            report.news += agent_pass.news
+            report.news += agent_pass.all_news()
             if agent_pass.courier is not None:
                 report.deliveries += agent_pass.courier.deliveries
         queues = [agent.queue for agent in self._file.peek().agents.values()]
@@ -163,37 +161,16 @@ class Tick:
         """Have a wake worker do a part of an agent's pass."""
         self._submit(self._wake_workers, partial(self._guarded, agent_pass, job))
 
-    def take_place(self) -> bool:
-        """Take a place to wake, if one is free (owner thread)."""
-        if self._places == 0:
-            return False
-        self._places -= 1
-        return True
-
-    def free_place(self) -> None:
-        """Give a place to wake back; whoever waits gets it (owner thread)."""
-        self._places += 1
-        if self._handing_out:  # called from below: the loop there goes on
-            return
-        self._handing_out = True
-        while self._places and self._waiting:
-            self._waiting.popleft().try_again()
-        self._handing_out = False
-
-    def wait_for_place(self, agent_pass: AgentPass) -> None:
-        """Let the pass wait for a place to wake; it holds no lock meanwhile (owner thread)."""
-        self._waiting.append(agent_pass)
-
     def ended(self, agent_pass: AgentPass) -> None:
         """The pass is over and its lock released (owner thread)."""
         self._running.discard(agent_pass)
         self._released[agent_pass.agent_id] = agent_pass.tried
 
     def _run(self) -> None:
-        ask_first = self._prepare()
-        if ask_first:
+        self.commit.later(self._prepare, lambda _: None)
+        if self._ask_first():
             self._submit_sync()
-            self._work(lambda: not self._sync_pending)
+        self._work(lambda: bool(self._passes) and not self._sync_pending)
         for agent_pass in self._passes:
             self._start(agent_pass)
         if self._sync_due():
@@ -208,34 +185,36 @@ class Tick:
         agents = self._file.peek().agents
         self.wakers.tidy(a for a in self.settings.agents if a in agents and agents[a].active)
 
-    def _prepare(self) -> bool:
-        """The first transaction; returns whether `/calendar/sync` has to be asked first."""
+    def _ask_first(self) -> bool:
+        """Whether `/calendar/sync` has to be asked before anything else."""
+        if not self._file.exists():
+            return True
+        state, wall = self._file.peek(), now().wall
+        return state.sync.needed and not _absent(state, wall) and not self._sync_failed(state, wall)
+
+    def _prepare(self, state: State) -> None:
+        """The first change: whom to expect, what ended by itself, who is asked in which order."""
         settings = self.settings
         moment = now()
-        with self._file.transaction() as state:
-            state.backend_url = settings.backend_url
-            state.claw_identifier = settings.claw_identifier
-            state.heartbeat_every = settings.heartbeat_interval
-            state.configured = _configured(settings, state)
-            for agent_id, agent in state.agents.items():
-                ending = slots.abandon_if_overdue(state, agent_id, settings.abandon_after, moment)
-                if ending is not None:
-                    reason = state.history[-1].reason
-                    self._news.append(News(agent_id, f"slot {ending.ident} {reason}"))
-                if agent.hold and agent.hold.until and agent.hold.until <= moment.wall:
-                    agent.hold = None
-            self._warn(state, moment.wall)
-            slots.trim_history(state, settings.history_cap)
-            others = [a for a in state.agents if a not in settings.agents and state.agents[a].queue]
-            timed_out = {a for a, s in state.agents.items() if s.error_kind == "timeout"}
-            order = sorted(settings.agents, key=lambda a: a in timed_out)
-            self._passes = [AgentPass(self, a, asks=True) for a in order]
-            self._passes += [AgentPass(self, a, asks=False) for a in others]
-            return (
-                state.sync.needed
-                and not _absent(state, moment.wall)
-                and not self._sync_failed(state, moment.wall)
-            )
+        state.backend_url = settings.backend_url
+        state.claw_identifier = settings.claw_identifier
+        state.heartbeat_every = settings.heartbeat_interval
+        state.configured = _configured(settings, state)
+        self._first_news = []
+        for agent_id, agent in state.agents.items():
+            ending = slots.abandon_if_overdue(state, agent_id, settings.abandon_after, moment)
+            if ending is not None:
+                reason = state.history[-1].reason
+                self._first_news.append(News(agent_id, f"slot {ending.ident} {reason}"))
+            if agent.hold and agent.hold.until and agent.hold.until <= moment.wall:
+                agent.hold = None
+        self._warn(state, moment.wall)
+        slots.trim_history(state, settings.history_cap)
+        others = [a for a in state.agents if a not in settings.agents and state.agents[a].queue]
+        timed_out = {a for a, s in state.agents.items() if s.error_kind == "timeout"}
+        order = sorted(settings.agents, key=lambda a: a in timed_out)
+        self._passes = [AgentPass(self, a, asks=True) for a in order]
+        self._passes += [AgentPass(self, a, asks=False) for a in others]
 
     def _warn(self, state: State, wall: float) -> None:
         """Warn of what is risky here; each is said once, and again after it was mended."""
@@ -246,7 +225,7 @@ class Tick:
                 state.troubles.pop(about, None)
             elif known is None or known.kind != risk.kind:
                 state.troubles[about] = Trouble(risk.kind, risk.message, wall, wall)
-                self._news.append(News("", risk.message))
+                self._first_news.append(News("", risk.message))
 
     def _sync_due(self) -> bool:
         if self._sync_asked:
@@ -328,16 +307,24 @@ class Tick:
         self._submit(self._workers, self._ask_sync)
 
     def _ask_sync(self, bridge: Bridge) -> None:
-        try:
-            schedules = bridge.sync()
-        except BridgeError as error:
-            self.commit.later(partial(_note_no_sync, fault=error.fault), self._sync_ended)
-        except Exception as error:  # a bug; the heartbeats go on without
-            self._news.append(News("", f"a bug in hfcal, at /calendar/sync: {error!r}"))
-            self.commit.call(lambda: self._sync_ended(None))
-        else:
+        schedules = None
+        fault = self.breaker.ask()
+        if fault is None:
+            try:
+                schedules = bridge.sync()
+            except BridgeError as error:
+                fault = error.fault
+            except Exception as error:  # a bug; the heartbeats go on without
+                self._news.append(News("", f"a bug in hfcal, at /calendar/sync: {error!r}"))
+            finally:
+                self.breaker.note(fault)
+        if schedules is not None:
             take_over = partial(self._take_over, schedules=schedules)
             self.commit.later(take_over, self._sync_ended, lambda _: self._sync_ended(None))
+        elif fault is not None:
+            self.commit.later(partial(_note_no_sync, fault=fault), self._sync_ended)
+        else:
+            self.commit.call(lambda: self._sync_ended(None))
 
     def _sync_ended(self, _: None) -> None:
         self._sync_pending = False
@@ -362,37 +349,6 @@ class Tick:
                         self._news.append(News(agent_id, message))
         state.sync.needed = False
         state.sync.asked = moment.wall
-
-
-@dataclass
-class Breaker:
-    """Stops asking a backend that is away, for the rest of one tick.
-
-    A thousand agents must not wait for a thousand time-outs.
-
-    Attributes:
-        round: How many time-outs make a full round of workers.
-        fault: Set once nobody else is to be asked.
-    """
-
-    round: int
-    fault: Fault | None = None
-    _refused: int = 0
-    _timed_out: int = 0
-    _answered: bool = False
-
-    def note(self, fault: Fault | None) -> None:
-        """Note how asking one agent went; workers call this side by side."""
-        kind = None if fault is None else fault.kind
-        refused = fault is not None and kind == "unreachable" and not fault.maybe_done
-        self._refused = self._refused + 1 if refused else 0
-        if kind == "timeout":
-            self._timed_out += 1
-        elif not refused:
-            self._answered = True
-        gave_up = self._timed_out >= self.round and not self._answered
-        if fault is not None and (self._refused >= IN_A_ROW or gave_up):
-            self.fault = Fault(fault.kind, f"{fault.message} (not asked)")
 
 
 def make_bridge(settings: Settings) -> Bridge:

@@ -2,7 +2,7 @@
 
 One save per agent would be a thousand fsyncs of a growing file. So workers hand their changes to
 the thread that owns the state; it applies all that are ready in one transaction. It saves at once
-when nobody is left who could hand in more, and else a few times a second.
+when nobody is left who could hand in more, and else one to three times a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from hfcal.state.records import State
 T = TypeVar("T")
 Change = Callable[[State], T]
 
-_GAP = 0.2  # seconds between two saves while others are still at work
+# Seconds between two saves while others are still at work: a share of the time that has passed, so
+# that a tick that takes long doesn't save ever more often.
+_LEAST_GAP, _MOST_GAP, _GAP_SHARE = 0.4, 1.0, 1 / 3
 _PATIENCE = 30.0  # seconds for which a change that must be kept is tried again
 _PAUSE = 0.25  # seconds between two such tries
 
@@ -35,6 +37,7 @@ class _Request:
     error: BaseException | None = None
     failed: Callable[[BaseException], None] | None = None
     keep_until: float = 0.0
+    at_once: bool = False
     waking: Callable[[], None] = lambda: None
 
     def succeed(self) -> None:
@@ -68,7 +71,8 @@ class GroupCommit:
         self._guard = threading.Lock()
         self._working = 0
         self._closed: BaseException | None = None
-        self._last_save = 0.0
+        self._began = time.monotonic()
+        self._last_save = self._began
         self._kept: list[_Request] = []
         self.error: StateError | None = None
 
@@ -76,6 +80,12 @@ class GroupCommit:
     def busy(self) -> bool:
         """Whether anybody is at work, or something is yet to be saved (owner thread)."""
         return self._working > 0 or bool(self._kept) or not self._requests.empty()
+
+    @property
+    def gap(self) -> float:
+        """Seconds from one save to the next at present."""
+        passed = time.monotonic() - self._began
+        return min(max(passed * _GAP_SHARE, _LEAST_GAP), _MOST_GAP)
 
     def commit(self, change: Change[T], *, keep: bool = False) -> T:
         """Apply `change` and return its result once it is on disk; for workers.
@@ -120,8 +130,12 @@ class GroupCommit:
     def call(
         self, then: Callable[[], None], failed: Callable[[BaseException], None] | None = None
     ) -> None:
-        """Have the owner thread call `then`, after what was handed in before."""
+        """Have the owner thread call `then`, after what was handed in before is saved."""
         self._put(_Request(None, lambda _: then(), failed=failed))
+
+    def call_at_once(self, then: Callable[[], None]) -> None:
+        """Have the owner thread call `then` before the next save."""
+        self._put(_Request(None, lambda _: then(), at_once=True))
 
     def close(self, error: BaseException) -> None:
         """Nothing more is saved: who waits, or comes later, gets `error`; for the owner thread."""
@@ -182,13 +196,15 @@ class GroupCommit:
                 request = self._requests.get(timeout=wait)
             except queue.Empty:
                 return batch
-            if request is not None:
+            if request is not None and request.at_once:
+                request.succeed()
+            elif request is not None:
                 batch.append(request)
             if not batch:
                 return batch
             if self._requests.empty() and self._working == 0:
                 return batch
-            wait = max(0.0, self._last_save + _GAP - time.monotonic())
+            wait = max(0.0, self._last_save + self.gap - time.monotonic())
 
     def _save(self, batch: list[_Request], after_save: Callable[[State], None]) -> None:
         state: State | None = None

@@ -19,11 +19,11 @@ import os, sys
 count, real = 0, os.fsync
 def counted(descriptor):
     global count
-    count += 1
+    count += sys.argv[2] in os.readlink(f"/proc/self/fd/{descriptor}") + "/"
     real(descriptor)
 os.fsync = counted
 from hfcal.cli import main
-code = main(sys.argv[2:])
+code = main(sys.argv[3:])
 open(sys.argv[1], "w").write(str(count))
 sys.exit(code)
 """
@@ -56,7 +56,7 @@ class Host:
             *(f"{name} = {value}" for name, value in settings.items()),
             "[wake]",
             'adapter = "spool"',
-            f'dir = "{directory / "spool"}"',
+            f'dir = "{directory}.spool"',
         ]
         self.config.write_text("\n".join(lines), encoding="utf-8")
 
@@ -175,7 +175,7 @@ def saves(directory: Path) -> Iterator[Row]:
         agents = numbered(900) + [f"slot-{n}" for n in range(900, 1000)]
         host = Host(directory / "saves", url, agents)
         count = directory / "fsyncs"
-        words = [sys.executable, "-c", _COUNT_FSYNCS, str(count), "tick"]
+        words = [sys.executable, "-c", _COUNT_FSYNCS, str(count), f"{host.state.parent}/", "tick"]
         ran = run([*words, "--config", str(host.config)])
         value = float(count.read_text(encoding="ascii"))
         yield Row("fsyncs, 1000 agents, 100 dispatched", value, 20, note=f"{ran.seconds:.1f} s")

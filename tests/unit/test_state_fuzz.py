@@ -88,7 +88,7 @@ def whole_before(content: bytes, state: State) -> list[tuple[int, str, Update]]:
     place = 0
     for agent_id, agent in state.agents.items():
         for update in agent.queue:
-            text = json.dumps(encode(update), separators=(",", ":")).encode()
+            text = json.dumps(encode(update), default=encode, separators=(",", ":")).encode()
             place = content.index(text, place) + len(text)
             found.append((place, agent_id, update))
     return found
