@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo test crashes chaos lint completions clean
+.PHONY: help demo test crashes chaos bench lint completions clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ crashes: $(STAMP) ## Kill each command at each of its steps, and fail the disk t
 
 chaos: $(STAMP) ## Kill, drop and delay at random for a while, then check every promise
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+bench: $(STAMP) ## Measure what hfcal costs, as ratios (BENCH="--watch 600" for a watch too)
+	$(BIN)/python -m tests.bench $(BENCH)
 
 lint: $(STAMP) ## Check style, types and structure
 	$(BIN)/ruff check .

@@ -62,6 +62,7 @@ class AgentPass:
         self._wake_seconds: float | None = None
         self._has_place = False
         self._wants_place = False
+        self.over = False
 
     @property
     def tried(self) -> set[int]:
@@ -135,6 +136,7 @@ class AgentPass:
 
     def close(self) -> None:
         """Let go of the agent (owner thread)."""
+        self.over = True
         self.let_go()
         self._tick.ended(self)
         self._leave_place()

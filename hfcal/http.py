@@ -42,6 +42,21 @@ _LEAST_SECRET = 6  # characters
 # Longer than `watch` waits between two ticks by default, so that ticks share a connection.
 _KEEPALIVE_SECONDS = 65.0
 
+# A backend that moved is looked up again after this long, though the old address still answers.
+_MOST_AGE = 600.0
+
+# The kernel asks an idle connection after 15 s whether anybody is there, so that one whose other
+# end is gone without a word is known to be dead when the next tick wants it.
+_PROBES = [("TCP_KEEPIDLE", 15), ("TCP_KEEPALIVE", 15), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3)]
+_SOCKET_OPTIONS = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in _PROBES
+        if hasattr(socket, name)
+    ),
+]
+
 
 class HttpError(Exception):
     """No usable answer came.
@@ -139,6 +154,7 @@ class HttpClient:
         }
         self._deadline = _Deadline()
         self._client: httpx.Client | None = None
+        self._connected_at = 0.0
 
     def request(
         self,
@@ -241,7 +257,11 @@ class HttpClient:
             self._client.close()
 
     def _connected(self) -> httpx.Client:
+        if self._client is not None and time.monotonic() - self._connected_at > _MOST_AGE:
+            self._client.close()
+            self._client = None
         if self._client is None:
+            self._connected_at = time.monotonic()
             secure = self._base_url.lower().startswith("https:")
             context = _ssl_context(self._ca_file, _mtime(self._ca_file)) if secure else None
             transport = _Transport(self._deadline, context)
@@ -389,6 +409,7 @@ class _Transport(httpx.BaseTransport):
             ssl_context=context,
             max_connections=1,
             keepalive_expiry=_KEEPALIVE_SECONDS,
+            socket_options=_SOCKET_OPTIONS,
             network_backend=_Network(deadline),
         )
 

@@ -10,6 +10,16 @@ from hfcal.outbox import Delivery
 from hfcal.scheduler import Action, Warn
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a tick is: agents that it asks, and of those it is done with, what came of them."""
+
+    agents: int
+    done: int
+    failing: int
+    dispatched: int
+
+
 @dataclass
 class AgentReport:
     """What a tick did about one agent.

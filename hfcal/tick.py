@@ -22,9 +22,9 @@ from hfcal.model import Slot
 from hfcal.news import News
 from hfcal.outbox import has_work, unresolved
 from hfcal.places import Places
-from hfcal.report import TickReport
+from hfcal.report import Progress, TickReport
 from hfcal.risks import RISKS, risks_of
-from hfcal.scheduler import Policy
+from hfcal.scheduler import Action, Policy
 from hfcal.settings import Settings
 from hfcal.state.commit import GroupCommit
 from hfcal.state.file import StateFile
@@ -134,6 +134,16 @@ class Tick:
             alarm.daemon = True
             alarm.start()
         self.commit.nudge()
+
+    def progress(self) -> Progress:
+        """How far it is; any thread may ask."""
+        over = [p.report for p in self._passes if p.asks and p.over]
+        return Progress(
+            agents=len(self.settings.agents),
+            done=len(over),
+            failing=sum(1 for report in over if not report.ok),
+            dispatched=sum(1 for report in over if report.action is Action.DISPATCHED),
+        )
 
     def policy(self) -> Policy:
         """What decisions need to know of the settings and the time left."""

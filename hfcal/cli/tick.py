@@ -48,7 +48,7 @@ def tick(
     else:
         job = tick_maker(shared, settings, state_file)()
         _stop_on_signals(job)
-        report = job.run()
+        report = _run(job, shared)
     if settings.log_file is not None:
         from hfcal.log import log_tick
 
@@ -76,6 +76,15 @@ def exit_code(report: TickReport) -> int:
     if report.all_away:
         return exits.UNREACHABLE
     return exits.OK if report.all_well else exits.FAILED
+
+
+def _run(job: Tick, shared: Shared) -> TickReport:
+    if shared.quiet or not sys.stderr.isatty():
+        return job.run()
+    from hfcal.views.progress import shown
+
+    with shown(job.progress):
+        return job.run()
 
 
 def _stop_on_signals(job: Tick) -> None:

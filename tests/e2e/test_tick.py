@@ -722,3 +722,21 @@ def test_what_is_missing_in_the_settings_is_named(
     assert (result.code, result.error["kind"]) == (5, "config")
     assert named in result.error["message"]
     assert not host.state.exists()
+
+
+def test_a_long_tick_on_a_terminal_shows_how_far_it_is(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """After a second, on stderr, and nothing of it stays; elsewhere never."""
+    backend = make_backend(agents=["developer", "slow"])
+    host = make_host(backend, "developer", "slow")
+    backend.fault(path="heartbeat", agent="slow", hang=60)
+    with host.terminal("tick", env={"HFCAL_REQUEST_TIMEOUT": "3s"}) as terminal:
+        terminal.shows("1 of 2 agents, 0 failing, 0 dispatched")
+        backend.well()
+        assert terminal.end() == 1
+        assert terminal.text.rfind("\x1b[?25h") > terminal.text.rfind("\x1b[?25l") >= 0
+    backend.fault(path="heartbeat", agent="slow", hang=60)
+    tick = host.tick(env={"HFCAL_REQUEST_TIMEOUT": "2s"})
+    assert tick.code == 1
+    assert " of 2 agents" not in tick.stderr + tick.stdout

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -511,3 +512,26 @@ def test_closing_twice_is_no_failure():
     client = HttpClient("http://127.0.0.1:1", {})
     client.close()
     client.close()
+
+
+# Connections that live long
+
+
+def test_a_connection_is_made_anew_when_it_is_old(monkeypatch):
+    """So that a backend that moved is looked up again."""
+    monkeypatch.setattr("hfcal.http._MOST_AGE", -1.0)
+    with RawServer(answering(raw_answer())) as server, client_of(server.url) as client:
+        for _ in range(3):
+            client.request("GET", "/", seconds=5)
+        assert server.connections == 3
+
+
+def test_the_kernel_asks_an_idle_connection_whether_anybody_is_there():
+    """So that one whose other end is gone without a word isn't waited for."""
+    with RawServer(answering(raw_answer())) as server, client_of(server.url) as client:
+        client.request("GET", "/", seconds=5)
+        mine: Any = client._pool.connections[0]
+        own = mine._connection._network_stream.get_extra_info("socket")
+        assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
