@@ -1,7 +1,7 @@
 # bash completion for hfcal; made by tools/completions.py; change that, not this file.
 
 _hfcal() {
-    local cur="${COMP_WORDS[COMP_CWORD]}" prev="" at="" word index=1 found=""
+    local cur="${COMP_WORDS[COMP_CWORD]}" prev="" at="" word index=1 found="" known=""
     COMPREPLY=()
     # Readline makes --option=value three words.
     [[ $cur == "=" ]] && cur=""
@@ -21,6 +21,8 @@ _hfcal() {
     case "$prev" in
         "") ;;
         --log-format) found="text json" ;;
+        --agent) known="agents" ;;
+        --slot) known="active" ;;
         --config|--scenario|--state)
             compopt -o filenames 2>/dev/null
             while IFS= read -r word; do
@@ -32,7 +34,7 @@ _hfcal() {
     if [[ -z $prev ]]; then
         case "$at" in
             "")
-                found="tick watch complete abort pause resume hold release status wake config sim demo"
+                found="tick watch complete abort pause resume hold release status queue forget wake config sim demo"
                 [[ $cur == -* ]] && found="--version --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " tick") found="--dry-run --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " watch") found="--interval --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
@@ -43,6 +45,19 @@ _hfcal() {
             " hold") found="--all --for --reason --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " release") found="--all --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " status") found="--check --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " queue")
+                found="list retry drop"
+                [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " queue list") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " queue retry")
+                known="queued"
+                [[ $cur == -* ]] && known="" found="--yes -y --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " queue drop")
+                known="queued"
+                [[ $cur == -* ]] && known="" found="--yes -y --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " forget")
+                known="agents"
+                [[ $cur == -* ]] && known="" found="--drop --yes -y --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " wake")
                 found="test"
                 [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
@@ -55,6 +70,13 @@ _hfcal() {
             " sim") found="--port --scenario --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " demo") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
         esac
+    fi
+    if [[ -n $known ]]; then
+        # Not by compgen -W, which would expand what a backend chose as an id.
+        while IFS= read -r word; do
+            [[ $word == "$cur"* ]] && COMPREPLY+=("$(printf %q "$word")")
+        done < <("${COMP_WORDS[0]}" _idents "$known" 2>/dev/null)
+        return
     fi
     while IFS= read -r word; do
         COMPREPLY+=("$word")

@@ -1,6 +1,6 @@
 """Write the completion scripts in completions/ from the app itself.
 
-The scripts are static: TAB starts no hfcal.
+The scripts are static, but for agent ids and slots, which `hfcal _idents` reads from the state.
 
     python tools/completions.py            writes them
     python tools/completions.py --check    exits 1, with a diff, when they are not current
@@ -25,6 +25,9 @@ HEAD = "made by tools/completions.py; change that, not this file."
 # What an option's value may be, where the app's own help only says it in words.
 _FILES = {"PATH", "FILE"}
 _CHOICES = {"--log-format": ("text", "json")}
+# What `hfcal _idents` lists, by what a value is called: for an option, and for an argument.
+_KNOWN_OPTIONS = {"ID": "agents", "IDENT": "active"}
+_KNOWN_ARGUMENTS = {"AGENT": "agents", "IDENT": "queued"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Option:
         """Whether its value is a file."""
         return self.value in _FILES
 
+    @property
+    def known(self) -> str:
+        """Which idents its value may be, if the state file tells."""
+        return _KNOWN_OPTIONS.get(self.value, "")
+
 
 @dataclass(frozen=True)
 class Command:
@@ -60,12 +68,14 @@ class Command:
         help: What it does, in one line.
         options: Its options, in the order of its help.
         children: Its subcommands.
+        known: Which idents its first argument may be, if the state file tells.
     """
 
     path: tuple[str, ...]
     help: str
     options: tuple[Option, ...]
     children: tuple[Command, ...]
+    known: str = ""
 
     @property
     def words(self) -> str:
@@ -98,11 +108,15 @@ def read_app() -> Command:
 def _read(command: Any, parent: Any, path: tuple[str, ...]) -> Command:
     context = typer.Context(command, parent=parent, info_name=path[-1] if path else "hfcal")
     names = command.list_commands(context) if hasattr(command, "list_commands") else ()
+    params = [p for p in command.get_params(context) if not p.hidden]
+    options = [p for p in params if p.param_type_name == "option"]
+    arguments = [_KNOWN_ARGUMENTS.get(p.metavar, "") for p in params if p not in options]
     return Command(
         path,
         command.get_short_help_str(1000).rstrip("."),
-        tuple(_option(p) for p in command.get_params(context) if not p.hidden),
+        tuple(_option(p) for p in options),
         tuple(_read(command.get_command(context, n), context, (*path, n)) for n in names),
+        next(iter(arguments), ""),
     )
 
 
@@ -119,12 +133,13 @@ def _option(option: Any) -> Option:
 
 def bash(root: Command) -> str:
     """The script for bash, 3.2 and newer, without the bash-completion package."""
+    known = {n: o.known for c in root.walk() for o in c.options if o.known for n in o.names}
     files = sorted({n for c in root.walk() for o in c.options if o.files for n in o.names})
     lines = [
         f"# bash completion for hfcal; {HEAD}",
         "",
         "_hfcal() {",
-        '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="" at="" word index=1 found=""',
+        '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="" at="" word index=1 found="" known=""',
         "    COMPREPLY=()",
         "    # Readline makes --option=value three words.",
         '    [[ $cur == "=" ]] && cur=""',
@@ -146,6 +161,7 @@ def bash(root: Command) -> str:
     ]
     for name, choices in _CHOICES.items():
         lines.append(f'        {name}) found="{" ".join(choices)}" ;;')
+    lines += [f'        {name}) known="{kind}" ;;' for name, kind in known.items()]
     lines += [
         f"        {'|'.join(files)})",
         "            compopt -o filenames 2>/dev/null",
@@ -168,10 +184,23 @@ def bash(root: Command) -> str:
                 f'                found="{subcommands}"',
                 f'                [[ $cur == -* ]] && found="{" ".join(words)}" ;;',
             ]
+        elif command.known:
+            lines += [
+                f'            "{at}")',
+                f'                known="{command.known}"',
+                f'                [[ $cur == -* ]] && known="" found="{" ".join(words)}" ;;',
+            ]
         else:
             lines.append(f'            "{at}") found="{" ".join(words)}" ;;')
     lines += [
         "        esac",
+        "    fi",
+        "    if [[ -n $known ]]; then",
+        "        # Not by compgen -W, which would expand what a backend chose as an id.",
+        "        while IFS= read -r word; do",
+        '            [[ $word == "$cur"* ]] && COMPREPLY+=("$(printf %q "$word")")',
+        '        done < <("${COMP_WORDS[0]}" _idents "$known" 2>/dev/null)',
+        "        return",
         "    fi",
         "    while IFS= read -r word; do",
         '        COMPREPLY+=("$word")',
@@ -185,7 +214,17 @@ def bash(root: Command) -> str:
 
 def zsh(root: Command) -> str:
     """The script for zsh; a function for each command."""
-    lines = ["#compdef hfcal", f"# zsh completion for hfcal; {HEAD}", ""]
+    lines = [
+        "#compdef hfcal",
+        f"# zsh completion for hfcal; {HEAD}",
+        "",
+        "_hfcal_idents() {",
+        "    local -a found",
+        '    found=("${(@f)$(_call_program idents hfcal _idents $1 2>/dev/null)}")',
+        "    compadd -a found",
+        "}",
+        "",
+    ]
     for command in root.walk():
         lines += [*_zsh_function(command), ""]
     lines += [
@@ -200,6 +239,8 @@ def zsh(root: Command) -> str:
 
 def _zsh_function(command: Command) -> list[str]:
     specs = [spec for option in command.options for spec in _zsh_specs(option)]
+    if command.known:
+        specs.append(f"'1:{command.known}:{{_hfcal_idents {command.known}}}'")
     if not command.children:
         return [
             f"{_zsh_name(command)}() {{",
@@ -247,8 +288,12 @@ def _zsh_specs(option: Option) -> list[str]:
         text = text.replace(special, "\\" + special)
     value = ""
     if option.value:
-        action = "_files" if option.files else f"({' '.join(option.choices)})"
-        value = f":{option.value}:{action if option.files or option.choices else ''}"
+        action = "_files" if option.files else ""
+        if option.choices:
+            action = f"({' '.join(option.choices)})"
+        elif option.known:
+            action = f"{{_hfcal_idents {option.known}}}"
+        value = f":{option.value}:{action}"
     ends = "--help" in option.names or "--version" in option.names
     together = "(- *)" if ends else "" if option.repeatable else f"({' '.join(option.names)})"
     star = "*" if option.repeatable else ""
@@ -292,6 +337,8 @@ def fish(root: Command) -> str:
             f"{at} -a {child.path[-1]} -d {_fish_quoted(child.help)}" for child in command.children
         ]
         lines += [f"{at} {_fish_option(option)}" for option in command.options]
+        if command.known:
+            lines.append(f"{at} -a {_fish_idents(command.known)}")
     return "\n".join(lines) + "\n"
 
 
@@ -301,9 +348,15 @@ def _fish_option(option: Option) -> str:
         words.append("-r -F")
     elif option.choices:
         words.append(f"-x -a '{' '.join(option.choices)}'")
+    elif option.known:
+        words.append(f"-x -a {_fish_idents(option.known)}")
     elif option.value:
         words.append("-x")
     return " ".join([*words, "-d", _fish_quoted(option.help)])
+
+
+def _fish_idents(kind: str) -> str:
+    return f"'(hfcal _idents {kind} 2>/dev/null)'"
 
 
 def _quoted(text: str) -> str:

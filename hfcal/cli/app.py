@@ -37,11 +37,16 @@ COMMANDS = {
     "hold": "holding",
     "release": "holding",
     "status": "",
+    "queue": "",
+    "forget": "",
     "wake": "",
     "config": "",
     "sim": "",
     "demo": "",
 }
+
+# Called by the completion scripts, and in no list.
+_HIDDEN = {"_idents": "idents"}
 
 
 class Command(TyperCommand):
@@ -71,10 +76,11 @@ class Group(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """The command of this name, or None."""
-        if cmd_name not in COMMANDS:
+        places = COMMANDS | _HIDDEN
+        if cmd_name not in places:
             return None
-        module = importlib.import_module(f"hfcal.cli.{COMMANDS[cmd_name] or cmd_name}")
-        made: typer.Typer | Callable[..., int] = getattr(module, cmd_name)
+        module = importlib.import_module(f"hfcal.cli.{places[cmd_name] or cmd_name}")
+        made: typer.Typer | Callable[..., int] = getattr(module, cmd_name.lstrip("_"))
         if isinstance(made, typer.Typer):
             group = typer.main.get_group(made)
             group.name = cmd_name

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from hfcal.cli.shared import shared_of
 from hfcal.cli.tick import tick_maker
+
+if TYPE_CHECKING:
+    from hfcal.tick import Tick
 
 
 def watch(
@@ -24,6 +28,8 @@ def watch(
     Example:
       hfcal watch --interval 15s
     """
+    import gc
+
     from hfcal.views.screens import JsonScreen, LineScreen
     from hfcal.watch import Watch
 
@@ -33,7 +39,13 @@ def watch(
     settings.require_backend()
     settings.require_agents()
     state_file = shared.state_file(settings)
-    make = tick_maker(shared, settings, state_file)
+    make_tick = tick_maker(shared, settings, state_file)
+    gc.set_threshold(700)  # unlike the commands that end soon
+
+    def make() -> Tick:
+        gc.collect()  # what the last pass has left, or memory would grow a little for hours
+        return make_tick()
+
     every = settings.heartbeat_interval
     log = None
     if settings.log_file is not None:

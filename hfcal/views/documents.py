@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hfcal.lifecycle import Accepted
     from hfcal.outbox import Delivery
     from hfcal.report import AgentReport, TickReport
-    from hfcal.state.records import Active, HistoryEntry, State, Update
+    from hfcal.state.records import Active, HistoryEntry, Refusal, State, Update
 
 SCHEMA = 1
 LEAST_STALE = 120.0
@@ -87,19 +87,18 @@ def status_document(state: State, now: Moment) -> JsonObject:
             if s.hold is not None and (s.hold.until is None or s.hold.until > now.wall)
         ],
         "queued": [queued(a, update) for a, s in agents.items() for update in s.queue],
-        "refused": [
-            {
-                "agent_id": a,
-                "ident": refusal.update.ref.ident,
-                "status": refusal.update.status,
-                "at": rfc3339(refusal.at),
-                "error": refusal.error,
-                "count": refusal.count,
-            }
-            for a, s in agents.items()
-            for refusal in s.refused
-        ],
+        "refused": [_refused(a, refusal) for a, s in agents.items() for refusal in s.refused],
         "history": [_history(entry) for entry in state.history],
+    }
+
+
+def queue_document(state: State) -> JsonObject:
+    """`queue list --json`."""
+    agents = state.agents.items()
+    return {
+        "schema": SCHEMA,
+        "queued": [queued(a, update) for a, s in agents for update in s.queue],
+        "refused": [_refused(a, refusal) for a, s in agents for refusal in s.refused],
     }
 
 
@@ -142,6 +141,17 @@ def queued(agent_id: str, update: Update) -> JsonObject:
         "since": rfc3339(update.since),
         "attempts": update.attempts,
         "error": update.error,
+    }
+
+
+def _refused(agent_id: str, refusal: Refusal) -> JsonObject:
+    return {
+        "agent_id": agent_id,
+        "ident": refusal.update.ref.ident,
+        "status": refusal.update.status,
+        "at": rfc3339(refusal.at),
+        "error": refusal.error,
+        "count": refusal.count,
     }
 
 

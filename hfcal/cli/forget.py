@@ -1,0 +1,71 @@
+"""`hfcal forget`."""
+
+from __future__ import annotations
+
+import typer
+
+from hfcal.cli.asking import YES, confirm
+from hfcal.cli.queue import speaking_for
+from hfcal.cli.shared import print_json, say, shared_of
+from hfcal.errors import HfcalError
+
+
+class UnknownAgentError(HfcalError):
+    """The state knows no such agent."""
+
+    kind = "unknown_agent"
+
+
+class InUseError(HfcalError):
+    """Forgetting would lose something."""
+
+    kind = "in_use"
+
+
+def forget(
+    context: typer.Context,
+    name: str = typer.Argument(metavar="AGENT", help="The agent's id."),
+    drop: bool = typer.Option(  # noqa: FBT001
+        False,  # noqa: FBT003
+        "--drop",
+        help="Even with an active slot or undelivered updates, which the backend never gets.",
+    ),
+    yes: bool = YES,  # noqa: FBT001
+) -> int:
+    """Remember nothing of an agent that is gone; its history stays.
+
+    \b
+    Example:
+      hfcal forget tester
+    """
+    from hfcal.mending import forget as do
+    from hfcal.mending import holds_back
+    from hfcal.state.records import AgentState, State
+
+    shared = shared_of(context)
+    settings = shared.settings(lenient=True)
+    state_file = shared.state_file(settings)
+
+    def check(state: State) -> list[str]:
+        if name not in state.agents and name not in state.configured:
+            raise UnknownAgentError(f"{state_file.path} knows no agent {name!r:.140}")
+        reasons = holds_back(state.agents.get(name, AgentState()))
+        if reasons and not drop:
+            raise InUseError(
+                f"agent {name} is not forgotten: {', '.join(reasons)}; "
+                f"lose that with: hfcal forget {name} --drop"
+            )
+        return reasons
+
+    lost = check(state_file.read() or State(created=0.0))
+    confirm(f"forget agent {name}" + (f", losing: {', '.join(lost)}" if lost else ""), yes=yes)
+    with speaking_for(state_file, [name]), state_file.transaction() as state:
+        check(state)
+        do(state, name)
+    if name in settings.agents:
+        say(f"agent {name} is still in agents of {settings.config_file}; the next tick is at it")
+    if shared.json:
+        print_json({"forgotten": name, "lost": lost})
+    elif not shared.quiet:
+        print(f"forgot agent {name}")
+    return 0

@@ -1,0 +1,34 @@
+"""`hfcal _idents`: what TAB completes; not for people."""
+
+from __future__ import annotations
+
+import typer
+
+from hfcal.cli.shared import shared_of
+from hfcal.errors import HfcalError
+
+
+def idents(
+    context: typer.Context,
+    kind: str = typer.Argument(metavar="KIND", help="agents, active or queued."),
+) -> int:
+    """Print agent ids or slot idents of the state file, one a line; nothing if that can't be."""
+    shared = shared_of(context)
+    try:
+        state = shared.state_file(shared.settings(lenient=True)).read()
+    except HfcalError:
+        return 0
+    if state is None:
+        return 0
+    found: list[str] = []
+    if kind == "agents":
+        found = [*state.configured, *state.agents]
+    for agent in state.agents.values():
+        if kind == "active" and agent.active is not None:
+            found.append(agent.active.ref.ident)
+        if kind == "queued":
+            found += [update.ref.ident for update in agent.queue]
+            found += [refusal.update.ref.ident for refusal in agent.refused]
+    for word in dict.fromkeys(found):
+        print(word)
+    return 0

@@ -1,0 +1,170 @@
+"""`hfcal queue list`, `retry`, `drop`: updates that wait or were refused."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from hfcal.cli.app import Command, SubGroup
+from hfcal.cli.asking import YES, confirm
+from hfcal.cli.shared import Shared, print_json, shared_of
+from hfcal.errors import HfcalError, LockedError
+
+if TYPE_CHECKING:
+    from hfcal.mending import Found
+    from hfcal.state.file import StateFile
+    from hfcal.state.records import State
+
+queue = typer.Typer(
+    help="See and mend what waits to be sent or was refused.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    cls=SubGroup,
+)
+
+_IDENT = typer.Argument(metavar="IDENT", help="The slot, by any id that it has had.")
+
+
+class NotQueuedError(HfcalError):
+    """Nothing of that slot waits or was refused."""
+
+    kind = "not_queued"
+
+
+@queue.command("list", cls=Command)
+def list_(context: typer.Context) -> int:
+    """Show the updates that wait for the backend, and those that it refused for good.
+
+    \b
+    Example:
+      hfcal queue list --agent developer
+    """
+    from hfcal.clock import now
+    from hfcal.state.records import State
+
+    shared = shared_of(context)
+    moment = now()
+    state = shared.state_file(shared.settings(lenient=True)).read() or State(created=moment.wall)
+    if shared.agents:
+        state.agents = {a: s for a, s in state.agents.items() if a in shared.agents}
+    if shared.json:
+        from hfcal.views.documents import queue_document
+
+        print_json(queue_document(state))
+    else:
+        from hfcal.views.queue import queue_lines
+
+        print("\n".join(queue_lines(state, moment)))
+    return 0
+
+
+@queue.command("retry", cls=Command)
+def retry(
+    context: typer.Context,
+    ident: str = _IDENT,
+    yes: bool = YES,  # noqa: FBT001
+) -> int:
+    """Have the next tick send a slot's updates, without a pause, refused ones too.
+
+    \b
+    Example, after the backend was mended:
+      hfcal queue retry 12
+    """
+    from hfcal.mending import retry as do
+
+    return _mend(
+        shared_of(context), ident, "retry", do, "the next tick sends them (hfcal tick)", yes=yes
+    )
+
+
+@queue.command("drop", cls=Command)
+def drop(
+    context: typer.Context,
+    ident: str = _IDENT,
+    yes: bool = YES,  # noqa: FBT001
+) -> int:
+    """Give up a slot's updates; the backend is never told.
+
+    \b
+    Example:
+      hfcal queue drop 12 --yes
+    """
+    from hfcal.mending import drop as do
+
+    return _mend(shared_of(context), ident, "drop", do, "the backend is not told", yes=yes)
+
+
+def _mend(
+    shared: Shared,
+    ident: str,
+    verb: str,
+    do: Callable[[State, Found], None],
+    then: str,
+    *,
+    yes: bool,
+) -> int:
+    from hfcal.mending import find
+    from hfcal.state.records import State
+
+    state_file = shared.state_file(shared.settings(lenient=True))
+    seen = find(state_file.read() or State(created=0.0), ident, shared.agents)
+    if not seen:
+        raise NotQueuedError(_nothing(ident))
+    confirm("; ".join(f"{verb} {_told(found)}" for found in seen), yes=yes)
+    with speaking_for(state_file, [found.agent_id for found in seen]):
+        with state_file.transaction() as state:
+            # What was sent while the person thought is no longer there.
+            done = find(state, ident, [found.agent_id for found in seen])
+            for found in done:
+                do(state, found)
+        if not done:
+            raise NotQueuedError(_nothing(ident))
+    if shared.json:
+        print_json(
+            {
+                "done": [
+                    {"agent_id": f.agent_id, "ident": f.ident, "updates": f.statuses} for f in done
+                ]
+            }
+        )
+    elif not shared.quiet:
+        past = {"retry": "retrying", "drop": "dropped"}[verb]
+        for found in done:
+            print(f"{past} {_told(found)}; {then}")
+    return 0
+
+
+@contextlib.contextmanager
+def speaking_for(state_file: StateFile, agents: list[str]) -> Iterator[None]:
+    """Hold these agents' locks, so that nothing of theirs is being sent.
+
+    Raises:
+        LockedError: Another hfcal is at one of them.
+    """
+    locks = state_file.agent_locks
+    with contextlib.ExitStack() as held:
+        for agent_id in agents:
+            lock = locks.try_take(agent_id)
+            if lock is None:
+                raise LockedError(
+                    f"another hfcal is at agent {agent_id} just now; nothing was changed, try again"
+                )
+            held.callback(lock.release)
+        yield
+
+
+def _told(found: Found) -> str:
+    return f"{', '.join(found.statuses)} of slot {found.ident} of {found.agent_id}"
+
+
+def _nothing(ident: str) -> str:
+    from hfcal.text import one_line
+
+    return (
+        f"nothing of slot {one_line(ident, 200)} waits or was refused; see hfcal queue list, "
+        "which shows each by agent and slot"
+    )

@@ -1,0 +1,106 @@
+"""What a person does by hand to what waits or was refused, and to an agent; pure.
+
+Whoever calls this holds the agents' locks, so nothing of it is being sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hfcal.state.records import AgentState, Outcome, Refusal, State, Update
+
+_DROPPED = "dropped by hand"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One slot's updates that wait or were refused."""
+
+    agent_id: str
+    queued: list[Update]
+    refused: list[Refusal]
+
+    @property
+    def ident(self) -> str:
+        """The slot's present ident."""
+        ref = self.queued[0].ref if self.queued else self.refused[0].update.ref
+        return ref.ident
+
+    @property
+    def statuses(self) -> list[str]:
+        """What the updates say, in the order in which they were accepted."""
+        updates = [*self.queued, *(refusal.update for refusal in self.refused)]
+        return [update.status for update in sorted(updates, key=lambda u: u.number)]
+
+
+def find(state: State, ident: str, agents: Iterable[str]) -> list[Found]:
+    """What waits or was refused of the slot that has, or had, this ident; by agent.
+
+    Args:
+        state: Where to look.
+        ident: A real or virtual id, present or former.
+        agents: Whose; empty for anybody's.
+    """
+    only = set(agents)
+    found = []
+    for agent_id, agent in state.agents.items():
+        if only and agent_id not in only:
+            continue
+        queued = [u for u in agent.queue if u.ref.named(ident)]
+        refused = [r for r in agent.refused if r.update.ref.named(ident)]
+        if queued or refused:
+            found.append(Found(agent_id, queued, refused))
+    return found
+
+
+def retry(state: State, found: Found) -> None:
+    """Let the next tick send them without a pause; what was refused waits in its old place."""
+    agent = state.agent(found.agent_id)
+    for refusal in found.refused:
+        agent.refused.remove(refusal)
+        agent.queue.append(refusal.update)
+        _note(state, refusal.update, Outcome.QUEUED)
+    agent.queue.sort(key=lambda update: update.number)
+    for update in [*found.queued, *(refusal.update for refusal in found.refused)]:
+        update.not_before = None
+        update.pauses = 0
+        update.failing_since = None
+
+
+def drop(state: State, found: Found) -> None:
+    """Give them up: the backend is never told."""
+    agent = state.agent(found.agent_id)
+    for refusal in found.refused:
+        agent.refused.remove(refusal)
+    for update in found.queued:
+        agent.queue.remove(update)
+        _note(state, update, Outcome.LOCAL, _DROPPED)
+        active = agent.active
+        if update.status == "ongoing" and active is not None and active.ref.same(update.ref):
+            # Whatever the agent says next of its slot is led by another one.
+            active.announced = False
+
+
+def forget(state: State, agent_id: str) -> None:
+    """Remember nothing of the agent any more; what happened stays in the history."""
+    state.agents.pop(agent_id, None)
+    state.configured = [name for name in state.configured if name != agent_id]
+
+
+def holds_back(agent: AgentState) -> list[str]:
+    """Why an agent shouldn't be forgotten, for people."""
+    reasons = []
+    if agent.active is not None:
+        reasons.append(f"slot {agent.active.ref.ident} is {agent.active.state.value}")
+    if agent.queue:
+        count = len(agent.queue)
+        reasons.append(f"{count} update{'s' if count > 1 else ''} not delivered yet")
+    return reasons
+
+
+def _note(state: State, update: Update, outcome: Outcome, reason: str = "") -> None:
+    for entry in state.history:
+        if entry.update == update.number:
+            entry.outcome = outcome
+            entry.reason = "; ".join(filter(None, [entry.reason, reason]))
