@@ -11,6 +11,8 @@ from pathlib import Path
 
 _NETWORK = r"(nfs|cifs|smb|9p|afs|ceph|lustre|beegfs|gfs|davfs|fuse\.(sshfs|glusterfs|s3fs|rclone))"
 
+_SHARED = 0o2770
+
 
 def make_private(directory: Path) -> None:
     """Make `directory` and what is missing above it, each 0700 whatever the umask is.
@@ -29,6 +31,41 @@ def make_private(directory: Path) -> None:
             facts = place.lstat()
         if stat.S_ISLNK(facts.st_mode) and facts.st_uid not in {0, os.geteuid()}:
             raise PermissionError(errno.EPERM, "a link of another user leads there", str(place))
+
+
+def group_number(group: str) -> int:
+    """The number of a group by its name or number.
+
+    Raises:
+        KeyError: There is no such group.
+        ValueError: It can't be a group's name.
+    """
+    if group.isascii() and group.isdigit() and len(group) < 10:
+        return int(group)
+    import grp
+
+    return grp.getgrnam(group).gr_gid
+
+
+def share(directory: Path, group: int) -> None:
+    """Let a group use `directory`, and whatever is made in it belong to that group: 02770.
+
+    Raises:
+        OSError: It isn't ours, or we are not in that group.
+    """
+    facts = directory.stat()
+    if facts.st_gid != group:
+        os.chown(directory, -1, group)
+    if stat.S_IMODE(facts.st_mode) != _SHARED:
+        directory.chmod(_SHARED)
+
+
+def is_shared(directory: Path) -> bool:
+    """Whether a group uses `directory`, as `share` made it; then its files are for that group."""
+    try:
+        return directory.stat().st_mode & _SHARED == _SHARED
+    except OSError:
+        return False
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:

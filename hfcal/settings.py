@@ -63,6 +63,7 @@ class Settings:
     due_check: bool = False
     calendar_timezone: str = "UTC"
     report_agent_status: bool = True
+    group: str = ""
     log_level: str = "warning"
     log_format: str = "text"
     log_file: Path | None = None
@@ -217,6 +218,19 @@ def _zone(value: object) -> str:
     raise _BadValueError("allowed: a time zone's name like UTC or Europe/Berlin")
 
 
+def _group(value: object) -> str:
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        from hfcal.files import group_number
+
+        try:
+            group_number(str(value))
+        except (KeyError, ValueError):
+            pass
+        else:
+            return str(value)
+    raise _BadValueError("allowed: the name or number of a group of this host")
+
+
 KEYS: Mapping[str, _Key] = {
     "backend_url": _Key(_url, "HFCAL_BACKEND_URL", "backend_url"),
     "claw_identifier": _Key(_claw, "HFCAL_CLAW_IDENTIFIER", "claw"),
@@ -232,6 +246,7 @@ KEYS: Mapping[str, _Key] = {
     "due_check": _Key(_boolean, "HFCAL_DUE_CHECK"),
     "calendar_timezone": _Key(_zone),
     "report_agent_status": _Key(_boolean),
+    "group": _Key(_group),
     "log_level": _Key(_one_of("debug", "info", "warning", "error"), "HFCAL_LOG_LEVEL"),
     "log_format": _Key(_one_of("text", "json"), "HFCAL_LOG_FORMAT", "log_format"),
     "log_file": _Key(_path, "HFCAL_LOG_FILE"),

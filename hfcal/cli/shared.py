@@ -79,7 +79,12 @@ class Shared:
         """The state file of these settings; lost state is said on stderr."""
         from hfcal.state.file import StateFile
 
-        return StateFile(settings.state_file, lock_timeout=self.lock_timeout, on_lost=say)
+        return StateFile(
+            settings.state_file,
+            lock_timeout=self.lock_timeout,
+            on_lost=say,
+            group=settings.group,
+        )
 
     def one_agent(self) -> str | None:
         """The one agent that a command is for, by option or environment; None if none is named.

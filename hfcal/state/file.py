@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hfcal.clock import now, rfc3339
 from hfcal.errors import StateError
-from hfcal.files import make_private
+from hfcal.files import group_number, is_shared, make_private, share
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
 from hfcal.state.locks import AgentLocks, LockFile, owner_hint, owner_of
 from hfcal.state.records import State
@@ -35,6 +35,7 @@ class StateFile:
         path: Absolute; a symbolic link is followed once, so that the file behind it is replaced.
         lock_timeout: Seconds to wait for others' transactions.
         on_lost: Called with a message when a damaged state was set aside.
+        group: The name of the group that shares it; empty for whoever shares it already.
 
     Attributes:
         give_up_at: When no lock is waited for any longer, by the monotonic clock.
@@ -46,10 +47,12 @@ class StateFile:
         *,
         lock_timeout: float = 30.0,
         on_lost: Callable[[str], None] = lambda _: None,
+        group: str = "",
     ) -> None:
         self.path = _behind_link(path)
         self._locks_directory = self.path.with_name(self.path.name + ".locks")
         self._lock = LockFile(self._locks_directory / "state.lock")
+        self._group = group
         self._lock_timeout = lock_timeout
         self.on_lost = on_lost
         self.give_up_at = math.inf
@@ -152,9 +155,19 @@ class StateFile:
         try:
             make_private(self.path.parent)
             make_private(self._locks_directory)
+            self._share()
         except OSError as error:
             raise self._unusable(error) from error
         self._prepared = True
+
+    def _share(self) -> None:
+        """Give the directories to the group; whose they are already is for their owner to say."""
+        if not self._group:
+            return
+        group = group_number(self._group)
+        for directory in (self.path.parent, self._locks_directory):
+            if directory.stat().st_uid == os.geteuid():
+                share(directory, group)
 
     def _fresh(self) -> State:
         """The state in the file, or a new one; the lock is held."""
@@ -282,11 +295,11 @@ class StateFile:
         if content == self._cached_bytes:
             return
         temporary = self.path.with_name(f".{self.path.name}.new")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            descriptor = os.open(temporary, flags, 0o600)
+            descriptor = _open_new(temporary)
             try:
-                os.fchmod(descriptor, 0o600)
+                # By the directory, not by a setting: agents that share it have no config.
+                os.fchmod(descriptor, 0o660 if is_shared(self.path.parent) else 0o600)
                 _write_all(descriptor, content)
                 _fsync(descriptor)
                 temporary.replace(self.path)
@@ -335,6 +348,15 @@ def _behind_link(path: Path) -> Path:
         if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
             raise StateError(f"{path} is a link that leads back to itself; remove it") from error
         return path
+
+
+def _open_new(path: Path) -> int:
+    """An empty file of ours, for writing; what a kill has left there is gone."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        if path.lstat().st_uid != os.geteuid():
+            path.unlink()
+    return os.open(path, flags, 0o600)
 
 
 def _facts(facts: os.stat_result) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
+from hfcal.files import is_shared
 from hfcal.text import file_name, one_line
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -100,9 +101,17 @@ class LockFile:
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return os.open(self.path, flags, 0o600)
+            descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise self._unusable(error) from error
+        facts = os.fstat(descriptor)
+        if (
+            facts.st_uid == os.geteuid()
+            and not facts.st_mode & 0o060
+            and is_shared(self.path.parent)
+        ):
+            os.fchmod(descriptor, 0o660)
+        return descriptor
 
     def _own(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -143,7 +152,12 @@ def owner_of(path: Path) -> str | None:
 def owner_hint(path: Path) -> str:
     """What to do about a file of another user."""
     owner = owner_of(path)
-    return f"; it belongs to {owner}: run hfcal as that user, sudo -u {owner}" if owner else ""
+    if owner is None:
+        return ""
+    return (
+        f"; it belongs to {owner}: run hfcal as that user, sudo -u {owner}, "
+        "or share it by the setting group (docs/configuration.md)"
+    )
 
 
 class _Waiting:

@@ -69,6 +69,7 @@ DEFAULTS = {
     "abandon_after": 4 * 3600.0,
     "due_check": False,
     "calendar_timezone": "UTC",
+    "group": "",
     "report_agent_status": True,
     "wake": None,
 }
@@ -117,6 +118,7 @@ PLACES: dict[str, tuple[str, tuple[str, str] | None, tuple[str, Any] | None, lis
     "abandon_after": ("0", None, None, [0.0]),
     "due_check": ("true", ("HFCAL_DUE_CHECK", "false"), None, [True, False]),
     "calendar_timezone": ('"Europe/Berlin"', None, None, ["Europe/Berlin"]),
+    "group": ("100", None, None, ["100"]),
     "report_agent_status": ("false", None, None, [False]),
     "log_level": ('"debug"', ("HFCAL_LOG_LEVEL", "ERROR"), None, ["debug", "error"]),
     "log_format": (
@@ -285,6 +287,8 @@ BAD = [
     ("due_check", '"perhaps"'),
     ("due_check", "2"),
     ("calendar_timezone", '"Mars/Olympus"'),
+    ("group", '"no-such-group"'),
+    ("group", "true"),
     ("calendar_timezone", '"../../etc/passwd"'),
     ("calendar_timezone", '""'),
     ("calendar_timezone", '"Europe"'),
