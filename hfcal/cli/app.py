@@ -41,6 +41,7 @@ COMMANDS = {
     "forget": "",
     "wake": "",
     "config": "",
+    "doctor": "",
     "sim": "",
     "demo": "",
 }

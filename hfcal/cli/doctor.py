@@ -1,0 +1,47 @@
+"""`hfcal doctor`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hfcal.cli import exits
+from hfcal.cli.shared import print_json, shared_of
+from hfcal.errors import ConfigError
+
+
+def doctor(context: typer.Context) -> int:
+    """Look for what is wrong here, and say how to mend it; changes nothing, wakes nobody.
+
+    \b
+    Example:
+      hfcal doctor
+    """
+    from hfcal.doctor import Host, examine
+    from hfcal.views.findings import finding_lines, findings_document
+
+    shared = shared_of(context)
+    error = None
+    try:
+        settings = shared.settings()
+    except ConfigError as found:
+        error = found
+        settings = shared.settings(lenient=True)
+    findings = list(examine(Host(settings, error, shared.state_file(settings))))
+    if shared.json:
+        print_json(findings_document(findings))
+    else:
+        for line in finding_lines(findings, quiet=shared.quiet, colour=_colour()):
+            print(line)
+    return exits.FAILED if any(finding.bad for finding in findings) else exits.OK
+
+
+def _colour() -> bool:
+    import os
+
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "dumb") != "dumb"
+    )

@@ -1,0 +1,196 @@
+"""`hfcal doctor`: finds what is wrong, says how to mend it, changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MakeBackend, MakeHost
+from tests.e2e.support import Host
+
+DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
+SOURCE = Path(__file__).parents[2] / "hfcal" / "doctor.py"
+
+
+def found(host: Host, *words: str) -> dict[str, dict[str, Any]]:
+    """What is not well, by code."""
+    done = host.run("doctor", "--json", *words)
+    findings = done.json["findings"]
+    bad = [f for f in findings if f["severity"] in {"warning", "error"}]
+    assert done.code == bool(bad), done
+    assert done.json["ok"] == (not bad)
+    return {f["code"]: f for f in findings if f["severity"] != "ok"}
+
+
+def test_a_healthy_host_is_well_and_left_as_it_is(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Exit 0; no file is changed, nobody is woken, nobody is stamped alive."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    host.tick()
+    before, asked, wakes = host.snapshot(), len(backend.journal("heartbeat")), len(host.wakes)
+    assert found(host) == {}
+    done = host.ok("doctor")
+    assert "all is well" in done.stdout
+    assert host.ok("doctor", "--quiet").stdout == ""
+    assert host.snapshot() == before
+    assert (len(backend.journal("heartbeat")), len(host.wakes)) == (asked, wakes)
+
+
+def _broken_config(host: Host) -> None:
+    host.write_config("backend_url = [")
+
+
+def _no_agents(host: Host) -> None:
+    host.configure(agents=[])
+
+
+def _no_backend(host: Host) -> None:
+    host.configure(backend_url=None)
+
+
+def _open_config(host: Host) -> None:
+    host.configure(api_key="secret-key")
+    host.config.chmod(0o644)
+
+
+def _open_key(host: Host) -> None:
+    key = host.root / "key"
+    key.write_text("secret-key", encoding="utf-8")
+    key.chmod(0o644)
+    host.configure(api_key_file=str(key))
+
+
+def _plain_http(host: Host) -> None:
+    host.configure(api_key="secret-key", backend_url="http://192.0.2.1:9", request_timeout="100ms")
+    host.config.chmod(0o600)
+
+
+def _open_state(host: Host) -> None:
+    host.state.chmod(0o644)
+
+
+def _damaged(host: Host) -> None:
+    host.state.write_text("{", encoding="utf-8")
+
+
+def _no_state(host: Host) -> None:
+    host.state.unlink()
+
+
+def _late(host: Host) -> None:
+    text = host.state.read_text(encoding="utf-8")
+    host.state.write_text(re.sub(r'heartbeat":\d{10}', 'heartbeat":1700000000', text), "utf-8")
+
+
+def _wake(**table: Any) -> Callable[[Host], None]:
+    def change(host: Host) -> None:
+        host.wake = {"command": None, **table}
+        host.configure()
+
+    return change
+
+
+def _missing(host: Host) -> None:
+    host.wake = {"command": ["/no/such/program"]}
+    host.configure()
+
+
+def _odd_path(host: Host) -> None:
+    """A program that only this PATH has."""
+    program = host.root / "my-own-agent"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    host.env["PATH"] = f"{host.root}:/usr/bin:/bin"
+    host.wake = {"command": ["my-own-agent"]}
+    host.configure()
+
+
+def _stranger(host: Host) -> None:
+    host.configure(agents=["developer", "stranger"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (_broken_config, "config-invalid"),
+        (_no_agents, "agents-unset"),
+        (_no_backend, "backend-unset"),
+        (_open_config, "config-readable"),
+        (_open_key, "key-readable"),
+        (_plain_http, "plain-http"),
+        (_open_state, "state-readable"),
+        (_damaged, "state-unusable"),
+        (_no_state, "state-missing"),
+        (_late, "tick-late"),
+        (_missing, "wake-command-missing"),
+        (_odd_path, "wake-command-path"),
+        (_wake(adapter="nonsense"), "wake-invalid"),
+        (_wake(adapter="webhook", url="http://127.0.0.1:1/x"), "wake-unreachable"),
+        (_wake(adapter="spool", dir="/proc/1/no"), "wake-spool-closed"),
+        (_stranger, "agent-unlisted"),
+    ],
+)
+def test_what_is_wrong_is_found(
+    harm: Callable[[Host], None], code: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Each with its mend in the docs; a person sees it too, and no secret."""
+    backend = make_backend(agents=["developer"])
+    host = make_host(backend)
+    host.tick()
+    harm(host)
+    before = host.snapshot()
+    assert code in found(host)
+    text = host.run("doctor")
+    assert f"doctor.md#{code}" in text.stdout
+    assert "secret-key" not in text.stdout + text.stderr
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"drop_before": True}, "backend-unreachable"),
+        ({"hang": 60}, "backend-timeout"),
+        ({"status": 500}, "backend-status"),
+        ({"status": 200, "body": "log in first"}, "backend-odd"),
+        ({"status": 404}, "binding-unknown"),
+    ],
+)
+def test_what_the_backend_does_is_told(
+    fault: dict[str, Any], code: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Within the time-out."""
+    backend = make_backend()
+    host = make_host(backend)
+    host.configure(request_timeout="500ms")
+    host.tick()
+    backend.fault(path="sync", count=0, **fault)
+    assert code in found(host)
+
+
+def test_what_waits_or_was_refused_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """With the command that mends it."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    host.tick()
+    backend.fault(path="update", status=422)
+    host.run("complete")
+    assert found(host)["update-refused"]["mend"].startswith("hfcal queue retry 4")
+
+
+def test_each_code_stands_in_the_docs() -> None:
+    """With an anchor of its own."""
+    source = SOURCE.read_text(encoding="utf-8")
+    codes = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source)) | {"agent-unbound", "agent-failing"}
+    codes |= {"backend-unreachable", "backend-timeout", "backend-bad-response", "plain-http"}
+    codes |= {"network-file-system", "key-readable"}
+    well = {"config", "state", "tick", "disk", "backend", "clock"}
+    well |= {"wake-command", "wake-url", "wake-spool"}
+    text = DOCS.read_text(encoding="utf-8")
+    assert codes - well == set(re.findall(r"^### ([a-z-]+)$", text, re.M))
