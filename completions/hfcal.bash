@@ -11,7 +11,7 @@ _hfcal() {
             [[ $word == "=" ]] || prev=""
         else
             case "$word" in
-                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--port|--scenario) prev="$word" ;;
+                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--textfile|--port|--scenario) prev="$word" ;;
                 -*) ;;
                 *) at="$at $word" ;;
             esac
@@ -23,7 +23,7 @@ _hfcal() {
         --log-format) found="text json" ;;
         --agent) known="agents" ;;
         --slot) known="active" ;;
-        --config|--scenario|--state)
+        --config|--scenario|--state|--textfile)
             compopt -o filenames 2>/dev/null
             while IFS= read -r word; do
                 COMPREPLY+=("$word")
@@ -34,7 +34,7 @@ _hfcal() {
     if [[ -z $prev ]]; then
         case "$at" in
             "")
-                found="tick watch complete abort pause resume hold release status queue forget wake config doctor sim demo"
+                found="tick watch complete abort pause resume hold release status queue forget wake config doctor service metrics sim demo"
                 [[ $cur == -* ]] && found="--version --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " tick") found="--dry-run --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " watch") found="--interval --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
@@ -68,6 +68,12 @@ _hfcal() {
             " config show") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " config path") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " doctor") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " service")
+                found="systemd cron"
+                [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " service systemd") found="--watch --system --user --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " service cron") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " metrics") found="--textfile --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " sim") found="--port --scenario --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " demo") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
         esac

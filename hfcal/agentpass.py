@@ -153,6 +153,8 @@ class AgentPass:
         moment = now()
         agent = state.agent(self.agent_id)
         agent.heartbeat = moment.wall
+        self._tick.note(state)
+        state.faults[fault.kind] = state.faults.get(fault.kind, 0) + 1
         agent.error, agent.error_kind = fault.message, fault.kind
         self.report.action, self.report.error = Action.ERROR, fault
         self._tell(
@@ -170,6 +172,7 @@ class AgentPass:
         moment = now()
         agent = state.agent(self.agent_id)
         agent.heartbeat = agent.good_heartbeat = moment.wall
+        self._tick.note(state)
         agent.error = agent.error_kind = ""
         self._tell(note_well(agent.troubles, self.agent_id, "heartbeat", moment.wall))
         if not agent.queue:  # a command may have delivered what a tick could not
@@ -236,6 +239,7 @@ class AgentPass:
         if error is not None and slots.note_wake_failed(
             state, self.agent_id, self._wake.key, str(error), moment, error.retry_after
         ):
+            state.failed_wakes += 1
             fault = Fault("wake_failed", f"slot {self._wake.slot}: wake failed: {error}")
             self.report.action, self.report.error = Action.WAKE_FAILED, fault
             self._tell(
@@ -246,6 +250,7 @@ class AgentPass:
             return
         if slots.note_woken(state, self.agent_id, self._wake.key, moment):
             assert agent.active is not None
+            state.wakes += 1
             agent.status_owed = _status_for(agent.active)
         self._tell(note_well(agent.troubles, self.agent_id, "wake", moment.wall))
 

@@ -14,6 +14,29 @@ _NETWORK = r"(nfs|cifs|smb|9p|afs|ceph|lustre|beegfs|gfs|davfs|fuse\.(sshfs|glus
 _SHARED = 0o2770
 
 
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """Put a whole file in the place of `path`; a reader sees the old one or the new one.
+
+    Raises:
+        OSError: It can't be written; what was there is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(temporary, flags, 0o600)
+        try:
+            os.fchmod(descriptor, mode)
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 def make_private(directory: Path) -> None:
     """Make `directory` and what is missing above it, each 0700 whatever the umask is.
 

@@ -76,6 +76,7 @@ class Tick:
         self._released: dict[str, set[int]] = {}
         self._zone = zone_of(settings.calendar_timezone)
         self._started = time.monotonic()
+        self._number = 0
         self._stop_by: float | None = None
         self._signal: int | None = None
         self._error: Exception | None = None
@@ -134,6 +135,11 @@ class Tick:
             alarm.daemon = True
             alarm.start()
         self.commit.nudge()
+
+    def note(self, state: State) -> None:
+        """Count this tick, and how long it has taken so far (with a heartbeat's own change)."""
+        state.ticks = max(state.ticks, self._number)
+        state.tick_seconds = round(time.monotonic() - self._started, 3)
 
     def progress(self) -> Progress:
         """How far it is; any thread may ask."""
@@ -209,6 +215,7 @@ class Tick:
         state.backend_url = settings.backend_url
         state.claw_identifier = settings.claw_identifier
         state.heartbeat_every = settings.heartbeat_interval
+        self._number = state.ticks + 1
         state.configured = _configured(settings, state)
         self._first_news = []
         for agent_id, agent in state.agents.items():

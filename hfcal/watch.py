@@ -17,6 +17,8 @@ from typing import Protocol
 from hfcal.clock import boot_clock
 from hfcal.errors import HfcalError
 from hfcal.report import TickReport
+from hfcal.sdnotify import Notifier
+from hfcal.text import one_line
 from hfcal.tick import Tick
 
 _ASLEEP = 2.0  # seconds by which the boot clock runs ahead when the host was suspended
@@ -46,6 +48,7 @@ class Watch:
         make_tick: Makes each pass.
         screen: Where to show it.
         log: Gets each report as well.
+        notifier: Tells systemd.
     """
 
     def __init__(
@@ -54,11 +57,13 @@ class Watch:
         make_tick: Callable[[], Tick],
         screen: Screen,
         log: Callable[[TickReport], None] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._interval = interval
         self._make_tick = make_tick
         self._screen = screen
         self._log = log
+        self._notifier = notifier or Notifier()
         self._stopped = False
         # A queue, since a signal handler may put into it wherever it interrupts; an Event may not.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -70,19 +75,27 @@ class Watch:
         signal.signal(signal.SIGINT, self._stop)
         while not self._stopped:
             began = time.monotonic()
-            self._pass()
+            status = self._pass()
+            # Only now that a pass is over: one that hangs starves the watchdog.
+            self._notifier.send("READY=1", "WATCHDOG=1", f"STATUS={status}")
             self._wait(began)
+        self._notifier.send("STOPPING=1")
 
-    def _pass(self) -> None:
+    def _pass(self) -> str:
+        """Make a pass; returns what came of it, in one line."""
         try:
             self._tick = self._make_tick()
-            if not self._stopped:
-                report = self._tick.run()
-                self._screen.ticked(report)
-                if self._log is not None:
-                    self._log(report)
+            if self._stopped:
+                return "stopping"
+            report = self._tick.run()
+            self._screen.ticked(report)
+            if self._log is not None:
+                self._log(report)
         except HfcalError as error:
             self._screen.failed(error)
+            return one_line(error.message)
+        else:
+            return f"{len(report.agents)} agents, {report.failed} failing"
         finally:
             self._tick = None
 
@@ -90,13 +103,19 @@ class Watch:
         beats = (time.monotonic() - began) // self._interval + 1
         until = began + beats * self._interval
         asleep = boot_clock() - time.monotonic()
+        pause, fed = self._screen.pause, began
+        if self._notifier.watchdog is not None:
+            pause = min(pause, self._notifier.watchdog / 4)
         while not self._stopped:
             left = until - time.monotonic()
             if left <= 0 or boot_clock() - time.monotonic() - asleep > _ASLEEP:
                 return
             self._screen.waiting(left)
+            if self._notifier.watchdog and time.monotonic() - fed >= self._notifier.watchdog / 2:
+                fed = time.monotonic()
+                self._notifier.send("WATCHDOG=1")
             with contextlib.suppress(queue.Empty):
-                self._signals.get(timeout=min(left, self._screen.pause))
+                self._signals.get(timeout=min(left, pause))
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         if self._stopped:

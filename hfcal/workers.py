@@ -48,5 +48,6 @@ class Workers:
         bridge = self._make_bridge()
         while (job := self._jobs.get()) is not None:
             job(bridge)
+            del job  # or it would be kept, with its tick, until the next one comes
             self._idle.release()
         bridge.close()

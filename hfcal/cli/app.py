@@ -42,6 +42,8 @@ COMMANDS = {
     "wake": "",
     "config": "",
     "doctor": "",
+    "service": "",
+    "metrics": "",
     "sim": "",
     "demo": "",
 }

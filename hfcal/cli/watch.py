@@ -22,7 +22,8 @@ def watch(
 ) -> int:
     """Tick now and then every interval, until Ctrl-C or SIGTERM.
 
-    On a terminal a live view, else a line for each pass.
+    On a terminal a live view, else a line for each pass in which something happened, and one
+    a minute otherwise.
 
     \b
     Example:

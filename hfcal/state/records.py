@@ -322,6 +322,11 @@ class State(Record):
         sync: What is known of `GET /calendar/sync`.
         troubles: Faults that last and are about no single agent.
         next_number: The number of the next update.
+        ticks: How many ticks have begun.
+        tick_seconds: From the beginning of the last tick to its last heartbeat's answer.
+        wakes: How many wakes were made.
+        failed_wakes: How many failed.
+        faults: How many heartbeats failed, by kind.
     """
 
     created: float
@@ -334,6 +339,11 @@ class State(Record):
     sync: SyncNote = field(default_factory=SyncNote)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     next_number: int = 1
+    ticks: int = 0
+    tick_seconds: float = 0.0
+    wakes: int = 0
+    failed_wakes: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
 
     def agent(self, agent_id: str) -> AgentState:
         """The agent's record, made if there is none."""

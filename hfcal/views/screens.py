@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass, field
 
 from hfcal.clock import now, rfc3339
@@ -14,11 +15,14 @@ from hfcal.views.documents import error_document, tick_document
 from hfcal.views.lines import tick_sum
 
 _PAUSE = 5.0
+_QUIET = 60.0  # seconds
 
 
 @dataclass
 class LineScreen:
-    """A line for each pass, and one for each piece of news.
+    """A line for each pass in which something happened, and for each piece of news.
+
+    A quiet pass gets one a minute, so that a quiet journal tells that it still runs.
 
     Attributes:
         log_format: `text` or `json`.
@@ -28,11 +32,15 @@ class LineScreen:
     log_format: str = "text"
     pause: float = _PAUSE
     _failure: str = field(default="", init=False)
+    _due: float = field(default=0.0, init=False)
 
     def ticked(self, report: TickReport) -> None:
-        """Print the pass."""
+        """Print the pass, if it is worth a line or none was printed for a minute."""
         self._failure = ""
-        self._line("tick", tick_sum(report))
+        happened = report.news or report.dispatched or report.delivered
+        if happened or time.monotonic() >= self._due:
+            self._due = time.monotonic() + _QUIET
+            self._line("tick", tick_sum(report))
         for line in folded(report.news):
             self._line("news", line)
 
@@ -46,11 +54,11 @@ class LineScreen:
         """Say nothing."""
 
     def _line(self, event: str, message: str) -> None:
-        time = rfc3339(now().wall)
+        at = rfc3339(now().wall)
         if self.log_format == "json":
-            text = json.dumps({"time": time, "event": event, "message": message})
+            text = json.dumps({"time": at, "event": event, "message": message})
         else:
-            text = f"{time} {event}: {message}"
+            text = f"{at} {event}: {message}"
         print(text, flush=True)
 
 

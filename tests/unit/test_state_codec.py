@@ -155,6 +155,11 @@ FULL = State(
     },
     history=[HistoryEntry("a", "5", "finished", NOON, outcome=Outcome.QUEUED, update=2)],
     next_number=4,
+    ticks=7,
+    tick_seconds=1.25,
+    wakes=3,
+    failed_wakes=2,
+    faults={"timeout": 5},
 )
 
 
@@ -469,6 +474,11 @@ EVERYTHING = State(
     sync=SyncNote(needed=False, asked=NOON - 400, absent_until=NOON + 86_000, failed=NOON - 300),
     troubles={"disk": Trouble("state", "no room", NOON - 500, NOON - 400)},
     next_number=4,
+    ticks=7,
+    tick_seconds=1.25,
+    wakes=3,
+    failed_wakes=2,
+    faults={"timeout": 5},
 )
 
 

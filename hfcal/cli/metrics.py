@@ -1,0 +1,52 @@
+"""`hfcal metrics`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hfcal.cli import exits
+from hfcal.cli.shared import print_json, say, shared_of
+from hfcal.errors import HfcalError, UsageError
+
+
+def metrics(
+    context: typer.Context,
+    textfile: str | None = typer.Option(
+        None, metavar="PATH", help="Write them there, whole, for node_exporter."
+    ),
+) -> int:
+    """Print what the state tells, in Prometheus' text format; without network.
+
+    \b
+    Example, in a crontab:
+      * * * * *  hfcal metrics --textfile /var/lib/node_exporter/hfcal.prom
+    """
+    from hfcal.clock import now
+    from hfcal.files import replace_file
+    from hfcal.views.metrics import metrics_text
+
+    shared = shared_of(context)
+    state_file = shared.state_file(shared.settings(lenient=True))
+    state, code = None, exits.OK
+    try:
+        state = state_file.read()
+    except HfcalError as error:
+        # The metrics say it as well, so that an alert can.
+        say(error.message)
+        code = exits.STATE
+    text = metrics_text(state, now())
+    if textfile is None:
+        if shared.json:
+            print_json({"text": text})
+        else:
+            print(text, end="")
+        return code
+    try:
+        replace_file(Path(textfile).absolute(), text.encode("ascii", "replace"), mode=0o644)
+    except OSError as error:
+        raise UsageError(f"cannot write {textfile}: {error.strerror}") from error
+    if shared.json:
+        print_json({"path": textfile})
+    return code
