@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo test crashes chaos bench lint completions clean
+.PHONY: help demo test crashes chaos bench lint completions man clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ lint: $(STAMP) ## Check style, types and structure
 
 completions: $(STAMP) ## Write completions/ anew from the app
 	$(BIN)/python tools/completions.py
+
+man: $(STAMP) ## Write man/hfcal.1 anew from the app
+	$(BIN)/python tools/manpage.py
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,7 @@ _hfcal() {
             [[ $word == "=" ]] || prev=""
         else
             case "$word" in
-                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--textfile|--port|--scenario) prev="$word" ;;
+                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--wake-command|--wake-url|--api-key-file|--textfile|--port|--scenario) prev="$word" ;;
                 -*) ;;
                 *) at="$at $word" ;;
             esac
@@ -23,7 +23,7 @@ _hfcal() {
         --log-format) found="text json" ;;
         --agent) known="agents" ;;
         --slot) known="active" ;;
-        --config|--scenario|--state|--textfile)
+        --api-key-file|--config|--scenario|--state|--textfile)
             compopt -o filenames 2>/dev/null
             while IFS= read -r word; do
                 COMPREPLY+=("$word")
@@ -63,10 +63,12 @@ _hfcal() {
                 [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " wake test") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " config")
-                found="show path"
+                found="show path set init"
                 [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " config show") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " config path") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " config set") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " config init") found="--wake-command --wake-url --api-key-file --force --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " doctor") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " service")
                 found="systemd cron"

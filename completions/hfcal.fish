@@ -10,7 +10,7 @@ function __hfcal_at --description 'Whether these are the subcommands typed so fa
             continue
         end
         switch $token
-            case --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --interval --summary --duration --slot --timeout --reason --for --textfile --port --scenario
+            case --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --interval --summary --duration --slot --timeout --reason --for --wake-command --wake-url --api-key-file --textfile --port --scenario
                 set value 1
             case '-*'
             case '*'
@@ -34,7 +34,7 @@ complete -c hfcal -n '__hfcal_at' -a status -d 'Show what is active, next, waiti
 complete -c hfcal -n '__hfcal_at' -a queue -d 'See and mend what waits to be sent or was refused'
 complete -c hfcal -n '__hfcal_at' -a forget -d 'Remember nothing of an agent that is gone; its history stays'
 complete -c hfcal -n '__hfcal_at' -a wake -d 'Try out how agents are woken'
-complete -c hfcal -n '__hfcal_at' -a config -d 'Show the settings in use and where each came from'
+complete -c hfcal -n '__hfcal_at' -a config -d 'Show the settings in use and where each came from; write them'
 complete -c hfcal -n '__hfcal_at' -a doctor -d 'Look for what is wrong here, and say how to mend it; changes nothing, wakes nobody'
 complete -c hfcal -n '__hfcal_at' -a service -d 'Print what to install so that hfcal runs by itself'
 complete -c hfcal -n '__hfcal_at' -a metrics -d 'Print what the state tells, in Prometheus\' text format; without network'
@@ -299,6 +299,8 @@ complete -c hfcal -n '__hfcal_at wake test' -l help -d 'Show this message and ex
 
 complete -c hfcal -n '__hfcal_at config' -a show -d 'Show every setting and where its value came from; secrets are masked'
 complete -c hfcal -n '__hfcal_at config' -a path -d 'Print the path of the config file in use, or where it would be'
+complete -c hfcal -n '__hfcal_at config' -a set -d 'Change one setting in the config file; its comments and order stay'
+complete -c hfcal -n '__hfcal_at config' -a init -d 'Write a config file: ask for what it needs on a terminal, else take it from options'
 complete -c hfcal -n '__hfcal_at config' -l config -r -F -d 'Config file'
 complete -c hfcal -n '__hfcal_at config' -l state -r -F -d 'State file'
 complete -c hfcal -n '__hfcal_at config' -l backend-url -x -d 'URL of the backend'
@@ -337,6 +339,36 @@ complete -c hfcal -n '__hfcal_at config path' -l json -d 'Print one JSON documen
 complete -c hfcal -n '__hfcal_at config path' -s v -l verbose -d 'Say more; twice for tracebacks'
 complete -c hfcal -n '__hfcal_at config path' -s q -l quiet -d 'Say less'
 complete -c hfcal -n '__hfcal_at config path' -l help -d 'Show this message and exit'
+
+complete -c hfcal -n '__hfcal_at config set' -l config -r -F -d 'Config file'
+complete -c hfcal -n '__hfcal_at config set' -l state -r -F -d 'State file'
+complete -c hfcal -n '__hfcal_at config set' -l backend-url -x -d 'URL of the backend'
+complete -c hfcal -n '__hfcal_at config set' -l claw -x -d 'The name that this host is registered by'
+complete -c hfcal -n '__hfcal_at config set' -l agent -x -a '(hfcal _idents agents 2>/dev/null)' -d 'Agent id; repeatable'
+complete -c hfcal -n '__hfcal_at config set' -l concurrency -x -d 'Requests at once'
+complete -c hfcal -n '__hfcal_at config set' -l lock-timeout -x -d 'How long to wait for the state\'s lock'
+complete -c hfcal -n '__hfcal_at config set' -l log-format -x -a 'text json' -d 'text or json'
+complete -c hfcal -n '__hfcal_at config set' -l json -d 'Print one JSON document on stdout'
+complete -c hfcal -n '__hfcal_at config set' -s v -l verbose -d 'Say more; twice for tracebacks'
+complete -c hfcal -n '__hfcal_at config set' -s q -l quiet -d 'Say less'
+complete -c hfcal -n '__hfcal_at config set' -l help -d 'Show this message and exit'
+
+complete -c hfcal -n '__hfcal_at config init' -l wake-command -x -d 'What wakes an agent, as a shell would split it'
+complete -c hfcal -n '__hfcal_at config init' -l wake-url -x -d 'Where a webhook wakes agents, in place of a command'
+complete -c hfcal -n '__hfcal_at config init' -l api-key-file -r -F -d 'File with the backend\'s key, if it wants one'
+complete -c hfcal -n '__hfcal_at config init' -l force -d 'Replace a config file that is there'
+complete -c hfcal -n '__hfcal_at config init' -l config -r -F -d 'Config file'
+complete -c hfcal -n '__hfcal_at config init' -l state -r -F -d 'State file'
+complete -c hfcal -n '__hfcal_at config init' -l backend-url -x -d 'URL of the backend'
+complete -c hfcal -n '__hfcal_at config init' -l claw -x -d 'The name that this host is registered by'
+complete -c hfcal -n '__hfcal_at config init' -l agent -x -a '(hfcal _idents agents 2>/dev/null)' -d 'Agent id; repeatable'
+complete -c hfcal -n '__hfcal_at config init' -l concurrency -x -d 'Requests at once'
+complete -c hfcal -n '__hfcal_at config init' -l lock-timeout -x -d 'How long to wait for the state\'s lock'
+complete -c hfcal -n '__hfcal_at config init' -l log-format -x -a 'text json' -d 'text or json'
+complete -c hfcal -n '__hfcal_at config init' -l json -d 'Print one JSON document on stdout'
+complete -c hfcal -n '__hfcal_at config init' -s v -l verbose -d 'Say more; twice for tracebacks'
+complete -c hfcal -n '__hfcal_at config init' -s q -l quiet -d 'Say less'
+complete -c hfcal -n '__hfcal_at config init' -l help -d 'Show this message and exit'
 
 complete -c hfcal -n '__hfcal_at doctor' -l config -r -F -d 'Config file'
 complete -c hfcal -n '__hfcal_at doctor' -l state -r -F -d 'State file'

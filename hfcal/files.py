@@ -26,7 +26,9 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         descriptor = os.open(temporary, flags, 0o600)
         try:
             os.fchmod(descriptor, mode)
-            os.write(descriptor, content)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

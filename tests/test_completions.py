@@ -67,7 +67,7 @@ def test_scripts_parse(name: str, script: str) -> None:
         (["--json", "tick", "--dr"], ["--dry-run"]),
         (["--state", "tick", "st"], ["status"]),
         (["--state", "=", "tick", "st"], ["status"]),
-        (["config", ""], ["show", "path"]),
+        (["config", ""], ["show", "path", "set", "init"]),
         (["config", "sh"], ["show"]),
         (["config", "show", "--js"], ["--json"]),
         (["tick", "--log-format", ""], ["text", "json"]),
