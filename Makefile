@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo test crashes chaos bench lint completions man clean
+.PHONY: help demo test crashes chaos bench lint completions man docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ completions: $(STAMP) ## Write completions/ anew from the app
 
 man: $(STAMP) ## Write man/hfcal.1 anew from the app
 	$(BIN)/python tools/manpage.py
+
+docs: $(STAMP) ## Build the docs as a site, build/site
+	$(BIN)/mkdocs build --strict
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,7 @@ _hfcal() {
             [[ $word == "=" ]] || prev=""
         else
             case "$word" in
-                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--wake-command|--wake-url|--api-key-file|--textfile|--port|--scenario) prev="$word" ;;
+                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--history|--wake-command|--wake-url|--api-key-file|--textfile|--port|--scenario) prev="$word" ;;
                 -*) ;;
                 *) at="$at $word" ;;
             esac
@@ -44,7 +44,7 @@ _hfcal() {
             " resume") found="--reason --slot --timeout --require-delivery --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " hold") found="--all --for --reason --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " release") found="--all --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
-            " status") found="--check --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " status") found="--check --history --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " queue")
                 found="list retry drop"
                 [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;

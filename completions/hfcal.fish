@@ -10,7 +10,7 @@ function __hfcal_at --description 'Whether these are the subcommands typed so fa
             continue
         end
         switch $token
-            case --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --interval --summary --duration --slot --timeout --reason --for --wake-command --wake-url --api-key-file --textfile --port --scenario
+            case --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --interval --summary --duration --slot --timeout --reason --for --history --wake-command --wake-url --api-key-file --textfile --port --scenario
                 set value 1
             case '-*'
             case '*'
@@ -182,6 +182,7 @@ complete -c hfcal -n '__hfcal_at release' -s q -l quiet -d 'Say less'
 complete -c hfcal -n '__hfcal_at release' -l help -d 'Show this message and exit'
 
 complete -c hfcal -n '__hfcal_at status' -l check -d 'For monitoring: exit 1 when heartbeats or deliveries are late'
+complete -c hfcal -n '__hfcal_at status' -l history -x -d 'The last N of what happened; 10, with --json all'
 complete -c hfcal -n '__hfcal_at status' -l config -r -F -d 'Config file'
 complete -c hfcal -n '__hfcal_at status' -l state -r -F -d 'State file'
 complete -c hfcal -n '__hfcal_at status' -l backend-url -x -d 'URL of the backend'

@@ -1,4 +1,4 @@
-"""What can go wrong, by the names that callers see as `error.kind` (docs/operating.md)."""
+"""What can go wrong, by the names that callers see as `error.kind` (docs/troubleshooting.md)."""
 
 import signal
 from dataclasses import dataclass

@@ -17,6 +17,9 @@ def status(
         "--check",
         help="For monitoring: exit 1 when heartbeats or deliveries are late.",
     ),
+    history: int | None = typer.Option(
+        None, min=0, metavar="N", help="The last N of what happened; 10, with --json all."
+    ),
 ) -> int:
     """Show what is active, next, waiting, refused, failing and past.
 
@@ -42,6 +45,8 @@ def status(
         state.agents = {a: s for a, s in state.agents.items() if a in shared.agents}
         state.configured = [a for a in state.configured if a in shared.agents]
         state.history = [e for e in state.history if e.agent_id in shared.agents]
+    if history is not None:
+        state.history = state.history[-history:] if history else []
     late = []
     if check:
         limit = stale_after(state)
@@ -58,7 +63,13 @@ def status(
         if late or not shared.quiet:
             print("; ".join(late) or "all agents are well")
     else:
-        from hfcal.views.tables import print_status
+        from hfcal.views.tables import HISTORY, print_status
 
-        print_status(state, moment, sys.stdout)
+        print_status(
+            state,
+            moment,
+            sys.stdout,
+            history=HISTORY if history is None else history,
+            whole=bool(shared.verbose or shared.agents),
+        )
     return exits.FAILED if late else exits.OK

@@ -18,9 +18,10 @@ from hfcal.state.file import StateFile
 from hfcal.state.records import State
 from hfcal.text import one_line
 from hfcal.views.lines import tick_sum
-from hfcal.views.tables import agents_table, waiting_table
+from hfcal.views.tables import agents_table
 
 _EVENTS = 5
+_AROUND = 6  # lines besides rows and events: the head, the count of the rest, the foot
 
 
 class LiveScreen:
@@ -71,14 +72,19 @@ class LiveScreen:
         moment = now()
         parts: list[RenderableType] = []
         try:
-            self._state = self._state_file.read() or self._state
+            # What the last pass left is known; only after another process wrote is it read.
+            known = self._state_file.known() or self._state_file.read()
+            self._state = known or self._state
         except HfcalError as error:
             parts.append(Text(one_line(error.message), "red"))
         if self._state is not None:
-            parts.append(agents_table(self._state, moment))
-            waiting = waiting_table(self._state, moment)
-            if waiting.row_count:
-                parts.append(waiting)
-        parts += [Text(one_line(event)) for event in self._events]
+            rows = max(3, self._console.height - _AROUND - len(self._events))
+            table, rest = agents_table(self._state, moment, rows, fold=False)
+            parts.append(table)
+            if rest:
+                parts.append(Text(rest, "dim"))
+        parts += [
+            Text(one_line(event), no_wrap=True, overflow="ellipsis") for event in self._events
+        ]
         parts.append(Text(foot, "dim"))
         self._live.update(Group(*parts), refresh=True)

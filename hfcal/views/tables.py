@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TextIO
 
 from rich import box
@@ -10,65 +11,127 @@ from rich.table import Table
 from rich.text import Text
 
 from hfcal.clock import Moment, age
-from hfcal.state.records import ActiveState, State
+from hfcal.state.records import ActiveState, AgentState, State
 from hfcal.text import one_line
 from hfcal.views.documents import is_overdue, stale_agents
 
-_HISTORY = 10
+HISTORY = 10
+_FREE = 5  # the rank of an agent that is free and well
+_FREE_ROWS = 30
 
 
-def print_status(state: State, now: Moment, stream: TextIO) -> None:
-    """Print what goes on: agents first, then what is stuck, then what happened."""
+def print_status(
+    state: State, now: Moment, stream: TextIO, *, history: int = HISTORY, whole: bool = False
+) -> None:
+    """Print what goes on: agents first, then what is stuck, then what happened.
+
+    Args:
+        state: What to show.
+        now: The present moment.
+        stream: Where to.
+        history: How many past entries.
+        whole: Show each agent that is free and well, too, however many there are.
+    """
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     ascii_only = not (stream.encoding or "").lower().startswith("utf")
+    for trouble in state.troubles.values():
+        console.print(_text(trouble.message, "yellow"))
+    most = None if whole else max(_FREE_ROWS, sum(1 for r in ranks(state, now) if r[0] < _FREE))
+    agents, rest = agents_table(state, now, most)
     for table in (
-        agents_table(state, now),
+        agents,
         waiting_table(state, now),
         _refused(state, now),
-        _past(state, now),
+        _past(state, now, history),
     ):
         if table.row_count:
             table.box = box.ASCII if ascii_only else box.SIMPLE_HEAD
             console.print(table)
+        if table is agents and rest:
+            console.print(rest)
     if not state.agents:
         console.print("no agents yet")
 
 
-def agents_table(state: State, now: Moment) -> Table:
-    """A row for each agent."""
-    table = _table("", "agent", "state", "slot", "since", "heartbeat", "note")
+def ranks(state: State, now: Moment) -> list[tuple[int, str]]:
+    """Each agent with how much it matters: 0 for the most; those alike in the state's order."""
     stale = set(stale_agents(state, now))
+    found = []
     for agent_id, agent in state.agents.items():
-        what, style, slot, since = "free", "", "", ""
-        notes = []
-        if agent.active is not None:
-            active = agent.active
-            what, style, slot = active.state.value, "green", active.ref.ident
-            if active.state is ActiveState.PAUSED:
-                style = "yellow"
-            since = age(active.start.seconds_until(now))
-            if is_overdue(active, now):
-                what, style = f"{what}, overdue", "yellow"
-        elif agent.next is not None:
-            due = agent.next.due_at
-            when = f" in {age(due - now.wall)}" if due is not None and due > now.wall else ""
-            notes.append(f"next: {agent.next.ident}{when}")
-        if agent.hold is not None and (agent.hold.until is None or agent.hold.until > now.wall):
-            reason = f": {agent.hold.reason}" if agent.hold.reason else ""
-            notes.append(f"held{reason}")
-        if agent.error:
-            notes.append(agent.error)
-        good = "never" if agent.good_heartbeat is None else _ago(agent.good_heartbeat, now)
-        late = agent_id in stale
-        table.add_row(
-            Text(agent_id),
-            Text(what, style),
-            _text(slot),
-            since,
-            Text(f"{good}, late" if late else good, "red" if late else ""),
-            _text("; ".join(notes), "red" if agent.error else ""),
-        )
-    return table
+        if agent.error or agent_id in stale:
+            rank = 0
+        elif agent.active is not None and is_overdue(agent.active, now):
+            rank = 1
+        elif agent.queue or agent.refused:
+            rank = 2
+        elif agent.active is not None:
+            rank = 3
+        elif agent.hold is not None or agent.next is not None:
+            rank = 4
+        else:
+            rank = _FREE
+        found.append((rank, agent_id))
+    return sorted(found, key=lambda item: item[0])
+
+
+def agents_table(
+    state: State, now: Moment, most: int | None = None, *, fold: bool = True
+) -> tuple[Table, str]:
+    """A row for each agent, what matters first, and a line that counts the rest.
+
+    Args:
+        state: Whose agents.
+        now: The present moment.
+        most: The most rows; None for no bound.
+        fold: Whether long words go on in the next line; else each row is one line.
+    """
+    table = _table("", "agent", "state", "slot", "since", "heartbeat", "note", fold=fold)
+    stale = set(stale_agents(state, now))
+    order = [agent_id for _, agent_id in ranks(state, now)]
+    for agent_id in order[:most]:
+        _add_agent(table, agent_id, state.agents[agent_id], now, late=agent_id in stale)
+    left = order[len(order) if most is None else most :]
+    if not left:
+        return table, ""
+    states = [state.agents[a].active for a in left]
+    counts = Counter("free" if active is None else active.state.value for active in states)
+    words = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return table, f"and {len(left)} agents more: {words}"
+
+
+def _add_agent(table: Table, agent_id: str, agent: AgentState, now: Moment, *, late: bool) -> None:
+    what, style, slot, since = "free", "", "", ""
+    notes = []
+    if agent.error:
+        notes.append(agent.error)
+    if agent.queue:
+        notes.append(f"{len(agent.queue)} waiting to be sent")
+    if agent.refused:
+        notes.append(f"{len(agent.refused)} refused")
+    if agent.active is not None:
+        active = agent.active
+        what, style, slot = active.state.value, "green", active.ref.ident
+        if active.state is ActiveState.PAUSED:
+            style = "yellow"
+        since = age(active.start.seconds_until(now))
+        if is_overdue(active, now):
+            what, style = f"{what}, overdue", "yellow"
+    elif agent.next is not None:
+        due = agent.next.due_at
+        when = f" in {age(due - now.wall)}" if due is not None and due > now.wall else ""
+        notes.append(f"next: {agent.next.ident}{when}")
+    if agent.hold is not None and (agent.hold.until is None or agent.hold.until > now.wall):
+        reason = f": {agent.hold.reason}" if agent.hold.reason else ""
+        notes.append(f"held{reason}")
+    good = "never" if agent.good_heartbeat is None else _ago(agent.good_heartbeat, now)
+    table.add_row(
+        Text(agent_id),
+        Text(what, style),
+        _text(slot),
+        since,
+        Text(f"{good}, late" if late else good, "red" if late else ""),
+        _text("; ".join(notes), "red" if agent.error else ""),
+    )
 
 
 def waiting_table(state: State, now: Moment) -> Table:
@@ -101,9 +164,9 @@ def _refused(state: State, now: Moment) -> Table:
     return table
 
 
-def _past(state: State, now: Moment) -> Table:
+def _past(state: State, now: Moment, most: int) -> Table:
     table = _table("history", "when", "agent", "slot", "status", "backend", "note")
-    for entry in state.history[-_HISTORY:]:
+    for entry in state.history[max(0, len(state.history) - most) :]:
         note = entry.reason or entry.summary
         if entry.count > 1:
             note = f"{entry.count} times: {note}"
@@ -118,10 +181,10 @@ def _past(state: State, now: Moment) -> Table:
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, *columns: str, fold: bool = True) -> Table:
     table = Table(title=title or None, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold" if fold else "ellipsis", no_wrap=not fold)
     return table
 
 

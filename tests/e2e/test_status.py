@@ -6,6 +6,10 @@ import re
 import time
 from datetime import UTC, datetime
 
+from hfcal.clock import now
+from hfcal.ids import SlotRef
+from hfcal.state.codec import encode_state
+from hfcal.state.records import Active, ActiveState, State
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import Host, wait_past
 
@@ -161,3 +165,51 @@ def test_the_table_fits_a_narrow_terminal(make_backend: MakeBackend, make_host: 
         assert "developer" in plain
         assert "[red]" in plain
     assert "\x1b" not in host.ok("status").stdout
+
+
+def crowded(host: Host, count: int) -> None:
+    """A state of many agents: one fails, one is active, the others are free and well."""
+    moment = now()
+    state = State(created=moment.wall, configured=[f"agent-{n:04}" for n in range(count)])
+    for agent_id in state.configured:
+        agent = state.agent(agent_id)
+        agent.heartbeat = agent.good_heartbeat = moment.wall
+    state.agents["agent-0700"].error = "the backend answered 503"
+    state.agents["agent-0900"].active = Active(
+        SlotRef(real=[12]), ActiveState.ONGOING, moment, "key", slot={"id": 12}
+    )
+    host.state_dir.mkdir(parents=True, exist_ok=True)
+    host.state.write_bytes(encode_state(state))
+
+
+def test_of_a_thousand_agents_those_that_matter_come_first(lone_host: Host) -> None:
+    """The free and well ones are counted; `-v` and `--agent` show them."""
+    crowded(lone_host, 1000)
+    lines = lone_host.ok("status").stdout.splitlines()
+    rows = [line for line in lines if "agent-" in line]
+    assert len(rows) == 30
+    assert "agent-0700" in rows[0]
+    assert "agent-0900" in rows[1]
+    assert "and 970 agents more: 970 free" in lines
+    assert (
+        len([x for x in lone_host.ok("status", "-v").stdout.splitlines() if "agent-" in x]) == 1000
+    )
+    assert "agent-0042" in lone_host.ok("status", "--agent", "agent-0042").stdout
+
+
+def test_as_much_history_as_is_asked_for(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """For people ten entries, for programs all, either way the last N."""
+    backend = make_backend(slots=[{"agent": "developer", "id": n} for n in range(1, 13)])
+    host = make_host(backend)
+    for _ in range(12):
+        host.tick()
+        host.ok("complete")
+    shown = host.ok("status").stdout
+    assert shown.count("finished") == 10
+    assert host.ok("status", "--history", "3").stdout.count("finished") == 3
+    assert "finished" not in host.ok("status", "--history", "0").stdout
+    assert len(host.status()["history"]) == 12
+    assert [e["ident"] for e in host.ok("status", "--json", "--history", "1").json["history"]] == [
+        host.status()["history"][-1]["ident"]
+    ]
+    assert host.run("status", "--history", "-1").code == 2

@@ -118,3 +118,19 @@ def test_watch_outlives_a_state_file_that_cannot_be_used_for_a_while(
     assert wait_until(lambda: "agents" in json.loads(watch.line()))
     watch.send(signal.SIGTERM)
     assert watch.end(3).code == 0
+
+
+def test_the_live_view_has_room_for_a_thousand_agents(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """What matters first, the rest counted; nothing scrolls."""
+    names = [f"agent-{n:04}" for n in range(1000)]
+    backend = make_backend(agents=names, slots=[{"agent": "agent-0900", "id": 4}])
+    host = make_host(backend, *names)
+    with host.terminal("watch", "--interval", "60s", columns=100) as terminal:
+        terminal.shows("agent-0900", "ongoing", "agents more: ", "next pass in")
+        terminal.type(b"\x03")
+        assert terminal.end() == 0
+    last = terminal.text[terminal.text.rfind("heartbeat") :]
+    assert 0 < last.count("agent-0") < 40
+    assert last.index("agent-0900") < last.index("agent-0000")
