@@ -19,6 +19,10 @@ from hfcal.text import one_line
 
 log = logging.getLogger("hfcal")
 
+STDERR = Path("-")
+_FOLDED = 4  # agents with the same error, from which on it is one line
+_NAMED = 100  # of them
+
 
 class _Lines(logging.Formatter):
     """One line for each event; what came from elsewhere can't break out of it."""
@@ -61,25 +65,53 @@ class _File(logging.Handler):
 
 
 def open_log(path: Path, level: str, form: str) -> None:
-    """Log to `path`, 0600, in a directory made 0700.
+    """Log to `path`, 0600, in a directory made 0700; to stderr if it is `-`.
 
     Raises:
         ConfigError: The directory can't be made.
     """
-    try:
-        make_private(path.parent)
-    except OSError as error:
-        raise ConfigError(f"log_file {path}: {error.strerror}") from error
-    handler = _File(path)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if path != STDERR:
+        try:
+            make_private(path.parent)
+        except OSError as error:
+            raise ConfigError(f"log_file {path}: {error.strerror}") from error
+        handler = _File(path)
     handler.setFormatter(_Lines(form))
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(level.upper())
 
 
+def _fold(report: TickReport) -> set[str]:
+    """Log each error that several agents share once; returns whose errors are told by that."""
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for agent in report.agents:
+        if agent.error is not None:
+            key = (agent.error.kind, agent.error.message.removesuffix(" (not asked)"))
+            sharing.setdefault(key, []).append(agent.agent_id)
+    told: set[str] = set()
+    for (kind, message), agents in sharing.items():
+        if len(agents) < _FOLDED:
+            continue
+        told.update(agents)
+        named = f"{', '.join(agents[:3])} and {len(agents) - 3} more"
+        facts = {
+            "event": "heartbeat_failed",
+            "kind": kind,
+            "count": len(agents),
+            "agent_ids": agents[:_NAMED],
+        }
+        log.warning(f"calendar heartbeat failed: {named}: {message}", extra={"facts": facts})
+    return told
+
+
 def log_tick(report: TickReport) -> None:
     """Log a tick: each agent's outcome, each update, the sum."""
+    folded = _fold(report)
     for agent in report.agents:
+        if agent.agent_id in folded:
+            continue
         facts = {"agent_id": agent.agent_id, "action": agent.action.value, "slot": agent.slot}
         if agent.error is not None:
             message = f"calendar heartbeat failed: {agent.agent_id}: {agent.error.message}"

@@ -6,6 +6,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -21,7 +22,8 @@ from hfcal.views.lines import tick_sum
 from hfcal.views.tables import agents_table
 
 _EVENTS = 5
-_AROUND = 6  # lines besides rows and events: the head, the count of the rest, the foot
+_LEAST_ROWS = 3
+_AROUND = 7  # lines besides rows and events: the head, the count of the rest, the foot
 
 
 class LiveScreen:
@@ -68,6 +70,12 @@ class LiveScreen:
         """Count down."""
         self._draw(f"next pass in {seconds:.0f} s, Ctrl-C ends")
 
+    @property
+    def _shown(self) -> list[str]:
+        """The last events, as far as there is room besides a few agents."""
+        room = max(0, self._console.height - _AROUND - _LEAST_ROWS)
+        return list(self._events)[-room:] if room else []
+
     def _draw(self, foot: str) -> None:
         moment = now()
         parts: list[RenderableType] = []
@@ -78,13 +86,12 @@ class LiveScreen:
         except HfcalError as error:
             parts.append(Text(one_line(error.message), "red"))
         if self._state is not None:
-            rows = max(3, self._console.height - _AROUND - len(self._events))
+            rows = max(1, self._console.height - _AROUND - len(self._shown))
             table, rest = agents_table(self._state, moment, rows, fold=False)
+            table.box = box.SIMPLE_HEAD if self._console.encoding.startswith("utf") else box.ASCII
             parts.append(table)
             if rest:
                 parts.append(Text(rest, "dim"))
-        parts += [
-            Text(one_line(event), no_wrap=True, overflow="ellipsis") for event in self._events
-        ]
+        parts += [Text(one_line(event), no_wrap=True, overflow="ellipsis") for event in self._shown]
         parts.append(Text(foot, "dim"))
         self._live.update(Group(*parts), refresh=True)

@@ -18,6 +18,7 @@ from hfcal.views.documents import is_overdue, stale_agents
 HISTORY = 10
 _FREE = 5  # the rank of an agent that is free and well
 _FREE_ROWS = 30
+_WIDE = 80  # columns from which notes fit into the table
 
 
 def print_status(
@@ -37,7 +38,8 @@ def print_status(
     for trouble in state.troubles.values():
         console.print(_text(trouble.message, "yellow"))
     most = None if whole else max(_FREE_ROWS, sum(1 for r in ranks(state, now) if r[0] < _FREE))
-    agents, rest = agents_table(state, now, most)
+    wide = console.width >= _WIDE
+    agents, rest = agents_table(state, now, most, notes=wide)
     for table in (
         agents,
         waiting_table(state, now),
@@ -47,8 +49,14 @@ def print_status(
         if table.row_count:
             table.box = box.ASCII if ascii_only else box.SIMPLE_HEAD
             console.print(table)
-        if table is agents and rest:
+        if table is not agents:
+            continue
+        if rest:
             console.print(rest)
+        for _, agent_id in [] if wide else ranks(state, now)[:most]:
+            note = agent_note(state.agents[agent_id], now)
+            if note:
+                console.print(_text(f"{agent_id}: {note}"))
     if not state.agents:
         console.print("no agents yet")
 
@@ -75,7 +83,7 @@ def ranks(state: State, now: Moment) -> list[tuple[int, str]]:
 
 
 def agents_table(
-    state: State, now: Moment, most: int | None = None, *, fold: bool = True
+    state: State, now: Moment, most: int | None = None, *, fold: bool = True, notes: bool = True
 ) -> tuple[Table, str]:
     """A row for each agent, what matters first, and a line that counts the rest.
 
@@ -84,30 +92,49 @@ def agents_table(
         now: The present moment.
         most: The most rows; None for no bound.
         fold: Whether long words go on in the next line; else each row is one line.
+        notes: Whether there is a column for notes.
     """
-    table = _table("", "agent", "state", "slot", "since", "heartbeat", "note", fold=fold)
+    names = ["agent", "state", "slot", "since", "heartbeat", "note"]
+    table = _table("", *(names if notes else names[:-1]))
+    for column in table.columns:
+        column.no_wrap = not fold and column.header not in {"agent", "slot", "note"}
     stale = set(stale_agents(state, now))
     order = [agent_id for _, agent_id in ranks(state, now)]
     for agent_id in order[:most]:
-        _add_agent(table, agent_id, state.agents[agent_id], now, late=agent_id in stale)
+        cells = _agent_cells(agent_id, state.agents[agent_id], now, late=agent_id in stale)
+        if not fold:
+            for cell in cells:
+                # In the cell, not in the column: rich narrows only columns that may wrap.
+                cell.no_wrap, cell.overflow = True, "ellipsis"
+        table.add_row(*cells[: len(table.columns)])
     left = order[len(order) if most is None else most :]
     if not left:
         return table, ""
     states = [state.agents[a].active for a in left]
     counts = Counter("free" if active is None else active.state.value for active in states)
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return table, f"and {len(left)} agents more: {words}"
+    return table, f"and {len(left)} agent{'s' if len(left) > 1 else ''} more: {words}"
 
 
-def _add_agent(table: Table, agent_id: str, agent: AgentState, now: Moment, *, late: bool) -> None:
-    what, style, slot, since = "free", "", "", ""
-    notes = []
-    if agent.error:
-        notes.append(agent.error)
+def agent_note(agent: AgentState, now: Moment) -> str:
+    """What else is to be said of an agent, the worst first; empty for nothing."""
+    notes = [agent.error] if agent.error else []
     if agent.queue:
         notes.append(f"{len(agent.queue)} waiting to be sent")
     if agent.refused:
         notes.append(f"{len(agent.refused)} refused")
+    if agent.active is None and agent.next is not None:
+        due = agent.next.due_at
+        when = f" in {age(due - now.wall)}" if due is not None and due > now.wall else ""
+        notes.append(f"next: {agent.next.ident}{when}")
+    if agent.hold is not None and (agent.hold.until is None or agent.hold.until > now.wall):
+        reason = f": {agent.hold.reason}" if agent.hold.reason else ""
+        notes.append(f"held{reason}")
+    return one_line("; ".join(notes))
+
+
+def _agent_cells(agent_id: str, agent: AgentState, now: Moment, *, late: bool) -> list[Text]:
+    what, style, slot, since = "free", "", "", ""
     if agent.active is not None:
         active = agent.active
         what, style, slot = active.state.value, "green", active.ref.ident
@@ -116,22 +143,15 @@ def _add_agent(table: Table, agent_id: str, agent: AgentState, now: Moment, *, l
         since = age(active.start.seconds_until(now))
         if is_overdue(active, now):
             what, style = f"{what}, overdue", "yellow"
-    elif agent.next is not None:
-        due = agent.next.due_at
-        when = f" in {age(due - now.wall)}" if due is not None and due > now.wall else ""
-        notes.append(f"next: {agent.next.ident}{when}")
-    if agent.hold is not None and (agent.hold.until is None or agent.hold.until > now.wall):
-        reason = f": {agent.hold.reason}" if agent.hold.reason else ""
-        notes.append(f"held{reason}")
     good = "never" if agent.good_heartbeat is None else _ago(agent.good_heartbeat, now)
-    table.add_row(
+    return [
         Text(agent_id),
         Text(what, style),
         _text(slot),
-        since,
+        Text(since),
         Text(f"{good}, late" if late else good, "red" if late else ""),
-        _text("; ".join(notes), "red" if agent.error else ""),
-    )
+        Text(agent_note(agent, now), "red" if agent.error else ""),
+    ]
 
 
 def waiting_table(state: State, now: Moment) -> Table:
@@ -181,10 +201,10 @@ def _past(state: State, now: Moment, most: int) -> Table:
     return table
 
 
-def _table(title: str, *columns: str, fold: bool = True) -> Table:
+def _table(title: str, *columns: str) -> Table:
     table = Table(title=title or None, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold" if fold else "ellipsis", no_wrap=not fold)
+        table.add_column(column, overflow="fold")
     return table
 
 
