@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from hfcal.clock import age, now
-from hfcal.errors import ConfigError, HfcalError, StateError
+from hfcal.errors import ConfigError, StateError, UsageError
 from hfcal.files import is_shared
 from hfcal.http import Answer, HttpClient, HttpError
 from hfcal.risks import risks_of
@@ -25,7 +25,7 @@ from hfcal.settings import Settings
 from hfcal.state.file import StateFile
 from hfcal.state.locks import owner_of
 from hfcal.state.records import State
-from hfcal.views.documents import stale_after, stale_agents
+from hfcal.views.documents import stale_after
 from hfcal.wake.wakers import Wakers
 
 CRON_PATH = "/usr/bin:/bin"
@@ -68,7 +68,7 @@ class Host:
     """
 
     settings: Settings
-    error: ConfigError | None
+    error: ConfigError | UsageError | None
     state_file: StateFile
 
 
@@ -85,7 +85,7 @@ def examine(host: Host) -> Iterator[Finding]:
     for check in checks:
         try:
             yield from check(host)
-        except (HfcalError, OSError) as error:
+        except Exception as error:  # the other checks are worth as much
             yield Finding("check-failed", "error", f"could not check {check.__name__[1:]}: {error}")
 
 
@@ -162,9 +162,8 @@ def _state(host: Host) -> Iterator[Finding]:
 
 
 def _ticks(host: Host, state: State) -> Iterator[Finding]:
-    moment = now()
     last = max((a.heartbeat or 0.0 for a in state.agents.values()), default=0.0)
-    since = moment.wall - last
+    since = now().wall - last
     if not last:
         yield Finding("tick-never", "warning", "no tick has asked the backend yet", "hfcal tick")
     elif since > stale_after(state):
@@ -177,7 +176,7 @@ def _ticks(host: Host, state: State) -> Iterator[Finding]:
         )
     else:
         yield Finding("tick", "ok", f"the last tick was {age(since)} ago")
-    for agent_id in stale_agents(state, moment):
+    for agent_id in state.configured:
         agent = state.agents.get(agent_id)
         if agent is not None and agent.error:
             code = "agent-unbound" if agent.error_kind == "not_bound" else "agent-failing"
@@ -336,6 +335,14 @@ def _wake(host: Host) -> Iterator[Finding]:
 
 def _program(where: str, program: str) -> Iterator[Finding]:
     if "{" in program:
+        return
+    if os.sep in program and not Path(program).is_absolute():
+        yield Finding(
+            "wake-command-path",
+            "error",
+            f"[{where}] {program} is found from some folders and not from others",
+            "write its absolute path",
+        )
         return
     if shutil.which(program, path=CRON_PATH) is not None:
         yield Finding("wake-command", "ok", f"[{where}] {program} can be started")

@@ -21,7 +21,8 @@ class Notifier:
         microseconds = os.environ.pop("WATCHDOG_USEC", "")
         process = os.environ.pop("WATCHDOG_PID", "")
         mine = process in {"", str(os.getpid())}
-        found = microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
+        digits = microseconds.isascii() and microseconds.isdigit() and len(microseconds) < 16
+        found = digits and int(microseconds) > 0
         self.watchdog = int(microseconds) / 1e6 if mine and found and self._address else None
 
     def send(self, *lines: str) -> None:

@@ -42,8 +42,9 @@ def crontab(installed: Installed) -> str:
     return (
         f"# hfcal: a line for the crontab of {installed.user}, by: crontab -e\n"
         "# It runs as the user that the agents run as. cron mails what it prints, and that is\n"
-        "# news only: a fault that began or ended, a refusal. A tick each minute is enough for\n"
-        "# heartbeat_interval = 60.\n"
+        "# news only: a fault that began or ended, a refusal. What wakes agents gets cron's PATH,\n"
+        "# /usr/bin:/bin, and nothing of your shell's variables. With heartbeat_interval = 60\n"
+        "# status knows what to expect.\n"
         f"* * * * * {line}\n"
     )
 
@@ -126,15 +127,14 @@ def _network(installed: Installed) -> list[str]:
 
 def _common(installed: Installed) -> list[str]:
     user = [f"User={installed.user}"] if installed.system else []
+    if user and installed.user == "root":
+        user.insert(0, "# Agents run as this user too: better one of their own.")
     return [
         *user,
         "# Agents that a wake command left running outlive the unit.",
         "KillMode=process",
-        "# Woken agents run in this unit, so nothing here may take from them what they need.",
-        "# If yours need no more, add NoNewPrivileges=yes and ProtectSystem=full.",
-        "UMask=0077",
-        "LockPersonality=yes",
-        "RestrictRealtime=yes",
+        "# Woken agents run in this unit, and most of systemd's restrictions would take sudo from",
+        "# them. If yours need no more, add NoNewPrivileges=yes and ProtectSystem=full.",
     ]
 
 

@@ -76,10 +76,8 @@ class Watch:
         while not self._stopped:
             began = time.monotonic()
             status = self._pass()
-            # Only now that a pass is over: one that hangs starves the watchdog.
-            self._notifier.send("READY=1", "WATCHDOG=1", f"STATUS={status}")
+            self._tell(status)
             self._wait(began)
-        self._notifier.send("STOPPING=1")
 
     def _pass(self) -> str:
         """Make a pass; returns what came of it, in one line."""
@@ -98,6 +96,11 @@ class Watch:
             return f"{len(report.agents)} agents, {report.failed} failing"
         finally:
             self._tick = None
+
+    def _tell(self, status: str) -> None:
+        """Tell systemd, only now that a pass is over: one that hangs starves the watchdog."""
+        if not self._stopped:
+            self._notifier.send("READY=1", "WATCHDOG=1", f"STATUS={status}")
 
     def _wait(self, began: float) -> None:
         beats = (time.monotonic() - began) // self._interval + 1
@@ -122,5 +125,6 @@ class Watch:
             raise SystemExit(128 + number)
         self._stopped = True
         self._signals.put(number)
+        self._notifier.send("STOPPING=1")
         if self._tick is not None:
             self._tick.stop(number, hurry=False)

@@ -8,7 +8,7 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import print_json, shared_of
-from hfcal.errors import ConfigError
+from hfcal.errors import ConfigError, UsageError
 
 
 def doctor(context: typer.Context) -> int:
@@ -22,10 +22,10 @@ def doctor(context: typer.Context) -> int:
     from hfcal.views.findings import finding_lines, findings_document
 
     shared = shared_of(context)
-    error = None
+    error: ConfigError | UsageError | None = None
     try:
         settings = shared.settings()
-    except ConfigError as found:
+    except (ConfigError, UsageError) as found:
         error = found
         settings = shared.settings(lenient=True)
     findings = list(examine(Host(settings, error, shared.state_file(settings))))

@@ -8,7 +8,13 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import print_json, say, shared_of
-from hfcal.errors import HfcalError, UsageError
+from hfcal.errors import HfcalError
+
+
+class UnwritableError(HfcalError):
+    """A file that was asked for can't be written."""
+
+    kind = "unwritable"
 
 
 def metrics(
@@ -46,7 +52,7 @@ def metrics(
     try:
         replace_file(Path(textfile).absolute(), text.encode("ascii", "replace"), mode=0o644)
     except OSError as error:
-        raise UsageError(f"cannot write {textfile}: {error.strerror}") from error
+        raise UnwritableError(f"cannot write {textfile}: {error.strerror}") from error
     if shared.json:
         print_json({"path": textfile})
     return code

@@ -111,6 +111,21 @@ def _odd_path(host: Host) -> None:
     host.configure()
 
 
+def _relative(host: Host) -> None:
+    host.wake = {"command": ["./agent"]}
+    host.configure()
+
+
+def _odd_agents(host: Host) -> None:
+    host.env["HFCAL_AGENTS"] = "no agent's id"
+
+
+def _no_host_name(host: Host) -> None:
+    """A check that can't be made keeps no other from being made."""
+    host.wake = {"command": None, "adapter": "webhook", "url": f"http://{'x' * 70}.example/"}
+    host.configure()
+
+
 def _stranger(host: Host) -> None:
     host.configure(agents=["developer", "stranger"])
 
@@ -130,6 +145,9 @@ def _stranger(host: Host) -> None:
         (_late, "tick-late"),
         (_missing, "wake-command-missing"),
         (_odd_path, "wake-command-path"),
+        (_relative, "wake-command-path"),
+        (_odd_agents, "config-invalid"),
+        (_no_host_name, "check-failed"),
         (_wake(adapter="nonsense"), "wake-invalid"),
         (_wake(adapter="webhook", url="http://127.0.0.1:1/x"), "wake-unreachable"),
         (_wake(adapter="spool", dir="/proc/1/no"), "wake-spool-closed"),
@@ -172,6 +190,14 @@ def test_what_the_backend_does_is_told(
     host.tick()
     backend.fault(path="sync", count=0, **fault)
     assert code in found(host)
+
+
+def test_an_agent_that_is_not_bound_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """As soon as a tick has found out."""
+    backend = make_backend(agents=["developer", {"id": "loose", "bound": False}])
+    host = make_host(backend, "developer", "loose")
+    host.tick()
+    assert "loose" in found(host)["agent-unbound"]["message"]
 
 
 def test_what_waits_or_was_refused_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:

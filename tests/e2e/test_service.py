@@ -122,6 +122,9 @@ def test_watch_tells_systemd(
         while last != b"STOPPING=1":
             last = own.recv(1000)
         assert watch.end().code == 0
+        own.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            own.recv(1000)
     wait_until((tmp_path / "environment").exists)
     assert "NOTIFY_SOCKET" not in (tmp_path / "environment").read_text(encoding="utf-8")
 
