@@ -155,7 +155,8 @@ class Bridge:
         if isinstance(error, BadAnswerError):
             why = str(error)
         else:
-            why = "it is not JSON" if not answer.body[:1].strip(b"{[") else one_line(str(error), 80)
+            text = answer.body.lstrip()
+            why = one_line(str(error), 80) if text[:1] in {b"{", b"["} else "it is not JSON"
         message = f"the {what} answer of {self.backend_url} can't be read: {why}"
         return Fault("bad_response", message, answer.status, maybe_done=True)
 

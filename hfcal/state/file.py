@@ -50,6 +50,8 @@ class StateFile:
         group: str = "",
     ) -> None:
         self.path = _behind_link(path)
+        if not self.path.name:
+            raise StateError(f"{self.path} is not a regular file; choose another with --state")
         self._locks_directory = self.path.with_name(self.path.name + ".locks")
         self._lock = LockFile(self._locks_directory / "state.lock")
         self._group = group

@@ -516,3 +516,11 @@ def test_a_full_disk_and_a_read_only_one_stop_nothing_for_good(
     assert [wake.slot for wake in host.wakes] == ["4"]
     assert backend.told() == [("4", "ongoing"), ("4", "finished")]
     assert not [n for n in found["again"][4] if "corrupt" in n]
+
+
+def test_a_directory_is_no_state_file(lone_host: Host) -> None:
+    """Not even the root."""
+    for place in ("/", str(lone_host.root)):
+        for command in ("tick", "status", "complete"):
+            end = lone_host.run(command, "--state", place, "--json")
+            assert (end.code, end.error["kind"]) == (6, "state")
