@@ -14,14 +14,16 @@ from pathlib import Path
 from hfcal.clock import rfc3339
 from hfcal.errors import ConfigError
 from hfcal.files import make_private
-from hfcal.report import TickReport
+from hfcal.news import grouped, names
+from hfcal.outbox import Delivery
+from hfcal.report import AgentReport, TickReport
+from hfcal.scheduler import Action
 from hfcal.text import one_line
 
 log = logging.getLogger("hfcal")
 
 STDERR = Path("-")
-_FOLDED = 4  # agents with the same error, from which on it is one line
-_NAMED = 100  # of them
+_NAMED = 100  # agents, of those that share a failure
 
 
 class _Lines(logging.Formatter):
@@ -42,6 +44,13 @@ class _Lines(logging.Formatter):
         if trace:
             event["traceback"] = trace
         return json.dumps(event)
+
+
+class _Stderr(logging.Handler):
+    """Prints on what stderr is by then, since a live view puts itself there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _File(logging.Handler):
@@ -70,7 +79,7 @@ def open_log(path: Path, level: str, form: str) -> None:
     Raises:
         ConfigError: The directory can't be made.
     """
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = _Stderr()
     if path != STDERR:
         try:
             make_private(path.parent)
@@ -83,55 +92,88 @@ def open_log(path: Path, level: str, form: str) -> None:
     log.setLevel(level.upper())
 
 
-def _fold(report: TickReport) -> set[str]:
-    """Log each error that several agents share once; returns whose errors are told by that."""
-    sharing: dict[tuple[str, str], list[str]] = {}
-    for agent in report.agents:
-        if agent.error is not None:
-            key = (agent.error.kind, agent.error.message.removesuffix(" (not asked)"))
-            sharing.setdefault(key, []).append(agent.agent_id)
-    told: set[str] = set()
-    for (kind, message), agents in sharing.items():
-        if len(agents) < _FOLDED:
-            continue
-        told.update(agents)
-        named = f"{', '.join(agents[:3])} and {len(agents) - 3} more"
-        facts = {
-            "event": "heartbeat_failed",
-            "kind": kind,
-            "count": len(agents),
-            "agent_ids": agents[:_NAMED],
-        }
-        log.warning(f"calendar heartbeat failed: {named}: {message}", extra={"facts": facts})
-    return told
-
-
 def log_tick(report: TickReport) -> None:
     """Log a tick: each agent's outcome, each update, the sum."""
-    folded = _fold(report)
     for agent in report.agents:
-        if agent.agent_id in folded:
-            continue
-        facts = {"agent_id": agent.agent_id, "action": agent.action.value, "slot": agent.slot}
-        if agent.error is not None:
-            message = f"calendar heartbeat failed: {agent.agent_id}: {agent.error.message}"
-            log.warning(message, extra={"facts": {**facts, "event": "heartbeat_failed"}})
-        else:
-            message = f"calendar heartbeat ok: {agent.agent_id}: {agent.action} {agent.slot or ''}"
-            log.info(message, extra={"facts": {**facts, "event": "heartbeat_ok"}})
-        for warning in agent.warnings:
-            about = f"slot {warning.slot} " if warning.slot else ""
-            facts = {"agent_id": agent.agent_id, "slot": warning.slot, "event": "odd_slot"}
-            log.warning(f"{agent.agent_id}: {about}{warning.message}", extra={"facts": facts})
+        _log_agent(agent)
+    failed = [agent for agent in report.agents if agent.error is not None]
+    for heartbeat in (True, False):
+        _log_failed([a for a in failed if (a.action is not Action.WAKE_FAILED) is heartbeat])
     for delivery in report.deliveries:
-        outcome = (
-            "delivered"
-            if delivery.delivered
-            else f"waits: {delivery.fault.message if delivery.fault else ''}"
-        )
-        facts = {"agent_id": delivery.agent_id, "slot": delivery.slot, "event": "update"}
-        message = f"update {delivery.agent_id} slot {delivery.slot} {delivery.status} {outcome}"
-        log.log(20 if delivery.delivered else 30, message, extra={"facts": facts})
+        _log_update(delivery)
     count = len(report.agents)
-    sums = {"event": "tick", "agents": count, "failed": report.failed, "queued": report.queued}
-    log.info(f"calendar tick: {count} agents, {report.failed} failed", extra={"facts": sums})
+    _log(
+        logging.INFO,
+        f"calendar tick: {count} agents, {report.failed} failed",
+        event="tick",
+        agents=count,
+        failed=report.failed,
+        queued=report.queued,
+    )
+
+
+def log_failure(kind: str, message: str) -> None:
+    """Log a tick that could not be made."""
+    _log(logging.ERROR, f"calendar tick failed: {message}", event="tick_failed", kind=kind)
+
+
+def log_lost(message: str) -> None:
+    """Log that the state was damaged, and what was saved of it."""
+    _log(logging.ERROR, message, event="state_lost")
+
+
+def log_bug(error: Exception) -> None:
+    """Log a bug of hfcal's own with its traceback, if there is a log."""
+    if log.handlers:
+        log.error("a bug in hfcal", exc_info=error, extra={"facts": {"event": "bug"}})
+
+
+def _log_agent(agent: AgentReport) -> None:
+    """What went well for an agent, and what was odd."""
+    who, slot = agent.agent_id, agent.slot
+    if agent.error is None or agent.action is Action.WAKE_FAILED:
+        message = f"calendar heartbeat ok: {who}: {agent.action} {slot or ''}".rstrip()
+        facts = {"agent_id": who, "action": agent.action.value, "slot": slot}
+        _log(logging.INFO, message, event="heartbeat_ok", **facts)
+    if agent.action is Action.DISPATCHED:
+        message = f"calendar wake made: {who}: slot {slot}"
+        _log(logging.INFO, message, event="wake_made", agent_id=who, slot=slot)
+    for warning in agent.warnings:
+        about = f"slot {warning.slot} " if warning.slot else ""
+        message = f"{who}: {about}{warning.message}"
+        _log(logging.WARNING, message, event="odd_slot", agent_id=who, slot=warning.slot)
+
+
+def _log_failed(agents: list[AgentReport]) -> None:
+    """What failed, in one line for all that share it."""
+    by_id = {agent.agent_id: agent for agent in agents}
+    told = ((a.agent_id, a.error.message) for a in agents if a.error is not None)
+    for message, who in grouped(told):
+        first = by_id[who[0]]
+        assert first.error is not None
+        wake = first.action is Action.WAKE_FAILED
+        facts: dict[str, object] = {"kind": first.error.kind}
+        if len(who) == 1:
+            facts |= {"agent_id": who[0], "action": first.action.value, "slot": first.slot}
+        else:
+            facts |= {"count": len(who), "agent_ids": who[:_NAMED]}
+        what = "wake" if wake else "heartbeat"
+        line = f"calendar {what} failed: {names(who)}: {message}"
+        _log(logging.WARNING, line, event=f"{what}_failed", **facts)
+
+
+def _log_update(delivery: Delivery) -> None:
+    what = f"update {delivery.agent_id} slot {delivery.slot} {delivery.status}"
+    facts: dict[str, object] = {"agent_id": delivery.agent_id, "slot": delivery.slot}
+    facts["status"] = delivery.status
+    if delivery.fault is None:
+        _log(logging.INFO, f"{what} delivered", event="update_delivered", **facts)
+        return
+    outcome = "refused" if delivery.refused else "waits"
+    facts["kind"] = delivery.fault.kind
+    line = f"{what} {outcome}: {delivery.fault.message}"
+    _log(logging.WARNING, line, event=f"update_{outcome}", **facts)
+
+
+def _log(level: int, message: str, **facts: object) -> None:
+    log.log(level, message, extra={"facts": facts})

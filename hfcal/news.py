@@ -5,6 +5,7 @@ News is a fault that began, changed or ended, and once an hour one that lasts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from hfcal.clock import age
 from hfcal.state.records import Trouble
 
 REPEAT_AFTER = 3600.0
+_ALIKE = 4  # messages that differ by agent and slot only, from which on they are one
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -67,19 +70,44 @@ def note_well(troubles: dict[str, Trouble], agent_id: str, about: str, wall: flo
 
 def folded(items: Iterable[News]) -> list[str]:
     """One line for each message, however many agents it is about."""
-    agents: dict[str, list[str]] = {}
-    for item in items:
-        agents.setdefault(item.message, []).append(item.agent_id)
-    return [_line(message, names) for message, names in agents.items()]
+    told = ((item.agent_id, item.message) for item in items)
+    return [f"{names(who)}: {text}" if names(who) else text for text, who in grouped(told)]
 
 
-def _line(message: str, names: list[str]) -> str:
-    named = [name for name in dict.fromkeys(names) if name]
-    if not named:
-        return message
-    shown = ", ".join(named[:3])
-    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-    return f"{shown}{more}: {message}"
+def grouped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Each message once, with the agents that it is about.
+
+    From four on, messages that differ only by the names of agent and slot count as one.
+
+    Args:
+        messages: Pairs of an agent id, which may be empty, and what is to be told.
+    """
+    alike: dict[str, dict[str, list[str]]] = {}
+    for agent_id, message in messages:
+        same = alike.setdefault(_without_names(agent_id, message), {})
+        same.setdefault(message, []).append(agent_id)
+    found = []
+    for common, same in alike.items():
+        everyone = [agent_id for agents in same.values() for agent_id in agents]
+        if len(same) > 1 and len(everyone) >= _ALIKE:
+            found.append((common, everyone))
+        else:
+            found += same.items()
+    return found
+
+
+def names(agents: Iterable[str]) -> str:
+    """The first few agents by name, the others counted; empty for none."""
+    named = [name for name in dict.fromkeys(agents) if name]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return ", ".join(named[:_NAMED]) + more
+
+
+def _without_names(agent_id: str, message: str) -> str:
+    text = message.removesuffix(" (not asked)")
+    if agent_id:
+        text = text.replace(f"agent {agent_id} ", "the agent ")
+    return re.sub(r"^slot \S+: ", "", text)
 
 
 def lasting(troubles: Mapping[str, Trouble]) -> list[str]:

@@ -16,19 +16,21 @@ from typing import Protocol
 
 from hfcal.clock import boot_clock
 from hfcal.errors import HfcalError
-from hfcal.report import TickReport
+from hfcal.log import log_failure, log_tick
+from hfcal.report import Progress, TickReport
 from hfcal.sdnotify import Notifier
 from hfcal.text import one_line
 from hfcal.tick import Tick
 
+_PAUSE = 5.0  # seconds between two looks at the clock
 _ASLEEP = 2.0  # seconds by which the boot clock runs ahead when the host was suspended
 
 
 class Screen(Protocol):
     """Where a watch shows what happens."""
 
-    pause: float
-    """Seconds between two calls of `waiting`."""
+    def began(self, progress: Callable[[], Progress]) -> None:
+        """A pass is under way; any thread may ask how far it is."""
 
     def ticked(self, report: TickReport) -> None:
         """A pass is over."""
@@ -37,7 +39,7 @@ class Screen(Protocol):
         """A pass could not be made; the next one is tried all the same."""
 
     def waiting(self, seconds: float) -> None:
-        """The next pass begins in so many seconds."""
+        """The next pass begins in so many seconds; said every few seconds."""
 
 
 class Watch:
@@ -47,7 +49,7 @@ class Watch:
         interval: Seconds from the start of one pass to the start of the next.
         make_tick: Makes each pass.
         screen: Where to show it.
-        log: Gets each report as well.
+        log: Whether to log each pass, too.
         notifier: Tells systemd.
     """
 
@@ -56,7 +58,8 @@ class Watch:
         interval: float,
         make_tick: Callable[[], Tick],
         screen: Screen,
-        log: Callable[[TickReport], None] | None = None,
+        *,
+        log: bool = False,
         notifier: Notifier | None = None,
     ) -> None:
         self._interval = interval
@@ -85,12 +88,15 @@ class Watch:
             self._tick = self._make_tick()
             if self._stopped:
                 return "stopping"
+            self._screen.began(self._tick.progress)
             report = self._tick.run()
             self._screen.ticked(report)
-            if self._log is not None:
-                self._log(report)
+            if self._log:
+                log_tick(report)
         except HfcalError as error:
             self._screen.failed(error)
+            if self._log:
+                log_failure(error.kind, error.message)
             return one_line(error.message)
         else:
             return f"{len(report.agents)} agents, {report.failed} failing"
@@ -106,7 +112,7 @@ class Watch:
         beats = (time.monotonic() - began) // self._interval + 1
         until = began + beats * self._interval
         asleep = boot_clock() - time.monotonic()
-        pause, fed = self._screen.pause, began
+        pause, fed = _PAUSE, began
         if self._notifier.watchdog is not None:
             pause = min(pause, self._notifier.watchdog / 4)
         while not self._stopped:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import print_json, shared_of
+from hfcal.cli.shared import can_draw, print_json, shared_of
 from hfcal.errors import ConfigError, UsageError
 
 
@@ -40,8 +40,4 @@ def doctor(context: typer.Context) -> int:
 def _colour() -> bool:
     import os
 
-    return (
-        sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "dumb") != "dumb"
-    )
+    return can_draw(sys.stdout) and not os.environ.get("NO_COLOR")

@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from typer.core import TyperOption
@@ -76,13 +76,20 @@ class Shared:
         return settings
 
     def state_file(self, settings: Settings) -> StateFile:
-        """The state file of these settings; lost state is said on stderr."""
+        """The state file of these settings; lost state is said on stderr, and logged."""
         from hfcal.state.file import StateFile
+
+        def lost(message: str) -> None:
+            say(message)
+            if settings.log_file is not None:
+                from hfcal.log import log_lost
+
+                log_lost(message)
 
         return StateFile(
             settings.state_file,
             lock_timeout=self.lock_timeout,
-            on_lost=say,
+            on_lost=lost,
             group=settings.group,
         )
 
@@ -112,6 +119,11 @@ class Shared:
 def print_json(document: object) -> None:
     """Print one JSON document on stdout."""
     print(json.dumps(document))
+
+
+def can_draw(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that knows more than to print."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}
 
 
 def say(message: str) -> None:

@@ -30,6 +30,7 @@ def status(
       hfcal status --check
     """
     from hfcal.clock import age, now
+    from hfcal.news import names
     from hfcal.state.records import State
     from hfcal.views.documents import stale_after, stale_agents, status_document
 
@@ -54,7 +55,7 @@ def status(
         if found is None or not state.configured:
             late.append("no tick has run")
         if stale := stale_agents(state, moment):
-            late.append(f"no good heartbeat for {age(limit)}: {', '.join(stale)}")
+            late.append(f"no good heartbeat for {age(limit)}: {names(stale)}")
         if waiting and moment.wall - min(waiting) > limit:
             late.append(f"updates wait since {age(moment.wall - min(waiting))}")
     if shared.json:

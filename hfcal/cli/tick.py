@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import Shared, print_json, say, shared_of
+from hfcal.cli.shared import Shared, can_draw, print_json, say, shared_of
+from hfcal.errors import HfcalError
 
 if TYPE_CHECKING:
     from hfcal.report import TickReport
@@ -38,9 +39,7 @@ def tick(
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
-    lost: list[str] = []
     state_file = shared.state_file(settings)
-    state_file.on_lost = lost.append
     if dry_run:
         from hfcal.dryrun import dry_run as run_dry
 
@@ -48,12 +47,19 @@ def tick(
     else:
         job = tick_maker(shared, settings, state_file)()
         _stop_on_signals(job)
-        report = _run(job, shared)
+        try:
+            report = _run(job, shared)
+        except HfcalError as error:
+            if settings.log_file is not None:
+                from hfcal.log import log_failure
+
+                log_failure(error.kind, error.message)
+            raise
     if settings.log_file is not None:
         from hfcal.log import log_tick
 
         log_tick(report)
-    _show(report, shared, lost)
+    _show(report, shared)
     return exit_code(report)
 
 
@@ -79,7 +85,7 @@ def exit_code(report: TickReport) -> int:
 
 
 def _run(job: Tick, shared: Shared) -> TickReport:
-    if shared.quiet or not sys.stderr.isatty():
+    if shared.quiet or not can_draw(sys.stderr):
         return job.run()
     from hfcal.views.progress import shown
 
@@ -97,7 +103,7 @@ def _stop_on_signals(job: Tick) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def _show(report: TickReport, shared: Shared, lost: list[str]) -> None:
+def _show(report: TickReport, shared: Shared) -> None:
     """The answer on stdout; to cron only what is news, on stderr."""
     from hfcal.news import folded
 
@@ -109,8 +115,6 @@ def _show(report: TickReport, shared: Shared, lost: list[str]) -> None:
         from hfcal.views.lines import tick_lines
 
         print("\n".join(tick_lines(report)))
-    for message in lost:
-        say(message)
     for line in folded(report.news):
         say(line)
     if report.interrupted is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hfcal.cli.shared import shared_of
+from hfcal.cli.shared import can_draw, shared_of
 from hfcal.cli.tick import tick_maker
 
 if TYPE_CHECKING:
@@ -47,21 +47,16 @@ def watch(
         _tidy()
         return make_tick()
 
-    every = settings.heartbeat_interval
-    log = None
-    if settings.log_file is not None:
-        from hfcal.log import log_tick
-
-        log = log_tick
+    every, log = settings.heartbeat_interval, settings.log_file is not None
     if shared.json:
-        Watch(every, make, JsonScreen(), log).run()
-    elif sys.stdout.isatty():
+        Watch(every, make, JsonScreen(), log=log).run()
+    elif can_draw(sys.stdout):
         from hfcal.views.live import LiveScreen
 
-        with LiveScreen(state_file) as screen:
-            Watch(every, make, screen, log).run()
+        with LiveScreen(shared.state_file(settings)) as screen:
+            Watch(every, make, screen, log=log).run()
     else:
-        Watch(every, make, LineScreen(settings.log_format), log).run()
+        Watch(every, make, LineScreen(settings.log_format), log=log).run()
     return 0
 
 

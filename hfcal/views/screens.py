@@ -1,20 +1,20 @@
-"""Where `watch` shows its passes when it is not on a terminal: a line, or a document, for each."""
+"""Where `watch` shows its passes when it has no terminal to draw on: lines, documents, the log."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hfcal.clock import now, rfc3339
 from hfcal.errors import HfcalError
 from hfcal.news import folded
-from hfcal.report import TickReport
+from hfcal.report import Progress, TickReport
 from hfcal.views.documents import error_document, tick_document
 from hfcal.views.lines import tick_sum
 
-_PAUSE = 5.0
 _QUIET = 60.0  # seconds
 
 
@@ -26,13 +26,14 @@ class LineScreen:
 
     Attributes:
         log_format: `text` or `json`.
-        pause: Seconds between two looks at the clock.
     """
 
     log_format: str = "text"
-    pause: float = _PAUSE
     _failure: str = field(default="", init=False)
     _due: float = field(default=0.0, init=False)
+
+    def began(self, progress: Callable[[], Progress]) -> None:
+        """Say nothing."""
 
     def ticked(self, report: TickReport) -> None:
         """Print the pass, if it is worth a line or none was printed for a minute."""
@@ -45,9 +46,10 @@ class LineScreen:
             self._line("news", line)
 
     def failed(self, error: HfcalError) -> None:
-        """Print the failure when it is another one than before."""
-        if error.message != self._failure:
+        """Print the failure when it is another one than before, and once a minute."""
+        if error.message != self._failure or time.monotonic() >= self._due:
             self._failure = error.message
+            self._due = time.monotonic() + _QUIET
             self._line("failure", error.message)
 
     def waiting(self, seconds: float) -> None:
@@ -62,15 +64,11 @@ class LineScreen:
         print(text, flush=True)
 
 
-@dataclass
 class JsonScreen:
-    """One JSON document a line, for each pass.
+    """One JSON document a line, for each pass."""
 
-    Attributes:
-        pause: Seconds between two looks at the clock.
-    """
-
-    pause: float = _PAUSE
+    def began(self, progress: Callable[[], Progress]) -> None:
+        """Say nothing."""
 
     def ticked(self, report: TickReport) -> None:
         """Print the pass."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from typing import TextIO
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
 from hfcal.clock import Moment, age
-from hfcal.state.records import ActiveState, AgentState, State
+from hfcal.state.records import ActiveState, AgentState, FailedWake, State
 from hfcal.text import one_line
 from hfcal.views.documents import is_overdue, stale_agents
 
@@ -34,6 +35,8 @@ def print_status(
         whole: Show each agent that is free and well, too, however many there are.
     """
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    if console.is_dumb_terminal:  # to rich it has 80 columns, whatever it has
+        console.size = ConsoleDimensions(*shutil.get_terminal_size())
     ascii_only = not (stream.encoding or "").lower().startswith("utf")
     for trouble in state.troubles.values():
         console.print(_text(trouble.message, "yellow"))
@@ -54,10 +57,10 @@ def print_status(
         if rest:
             console.print(rest)
         for _, agent_id in [] if wide else ranks(state, now)[:most]:
-            note = agent_note(state.agents[agent_id], now)
+            note = agent_note(_record(state, agent_id), now)
             if note:
                 console.print(_text(f"{agent_id}: {note}"))
-    if not state.agents:
+    if not agents.row_count:
         console.print("no agents yet")
 
 
@@ -65,8 +68,9 @@ def ranks(state: State, now: Moment) -> list[tuple[int, str]]:
     """Each agent with how much it matters: 0 for the most; those alike in the state's order."""
     stale = set(stale_agents(state, now))
     found = []
-    for agent_id, agent in state.agents.items():
-        if agent.error or agent_id in stale:
+    for agent_id in dict.fromkeys([*state.agents, *state.configured]):
+        agent = _record(state, agent_id)
+        if agent.error or _failing(agent) or agent_id in stale:
             rank = 0
         elif agent.active is not None and is_overdue(agent.active, now):
             rank = 1
@@ -101,7 +105,7 @@ def agents_table(
     stale = set(stale_agents(state, now))
     order = [agent_id for _, agent_id in ranks(state, now)]
     for agent_id in order[:most]:
-        cells = _agent_cells(agent_id, state.agents[agent_id], now, late=agent_id in stale)
+        cells = _agent_cells(agent_id, _record(state, agent_id), now, late=agent_id in stale)
         if not fold:
             for cell in cells:
                 # In the cell, not in the column: rich narrows only columns that may wrap.
@@ -110,8 +114,7 @@ def agents_table(
     left = order[len(order) if most is None else most :]
     if not left:
         return table, ""
-    states = [state.agents[a].active for a in left]
-    counts = Counter("free" if active is None else active.state.value for active in states)
+    counts = Counter(_doing(_record(state, agent_id)) for agent_id in left)
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
     return table, f"and {len(left)} agent{'s' if len(left) > 1 else ''} more: {words}"
 
@@ -119,6 +122,7 @@ def agents_table(
 def agent_note(agent: AgentState, now: Moment) -> str:
     """What else is to be said of an agent, the worst first; empty for nothing."""
     notes = [agent.error] if agent.error else []
+    notes += [_wake_note(agent, failed, now) for failed in _failing(agent)]
     if agent.queue:
         notes.append(f"{len(agent.queue)} waiting to be sent")
     if agent.refused:
@@ -134,10 +138,15 @@ def agent_note(agent: AgentState, now: Moment) -> str:
 
 
 def _agent_cells(agent_id: str, agent: AgentState, now: Moment, *, late: bool) -> list[Text]:
-    what, style, slot, since = "free", "", "", ""
+    what, style, slot, since = _doing(agent), "", "", ""
+    failing = _failing(agent)
+    if agent.error:
+        style = "red"
+    elif failing:
+        style, slot = "red", failing[0].ref.ident
     if agent.active is not None:
         active = agent.active
-        what, style, slot = active.state.value, "green", active.ref.ident
+        style, slot = "green", active.ref.ident
         if active.state is ActiveState.PAUSED:
             style = "yellow"
         since = age(active.start.seconds_until(now))
@@ -150,8 +159,39 @@ def _agent_cells(agent_id: str, agent: AgentState, now: Moment, *, late: bool) -
         _text(slot),
         Text(since),
         Text(f"{good}, late" if late else good, "red" if late else ""),
-        Text(agent_note(agent, now), "red" if agent.error else ""),
+        Text(agent_note(agent, now), "red" if agent.error or failing else ""),
     ]
+
+
+def _record(state: State, agent_id: str) -> AgentState:
+    """The agent's record; an empty one for an agent that no tick has asked about."""
+    return state.agents.get(agent_id) or AgentState()
+
+
+def _doing(agent: AgentState) -> str:
+    if agent.active is not None:
+        return agent.active.state.value
+    if agent.error:
+        return agent.error_kind.replace("_", " ")
+    if _failing(agent):
+        return "wake fails"
+    return "free" if agent.heartbeat is not None else "not asked yet"
+
+
+def _failing(agent: AgentState) -> list[FailedWake]:
+    """The failed wakes that are to be tried again, as the last good heartbeat listed them."""
+    listed = agent.good_heartbeat or 0.0
+    return [failed for failed in agent.failed if failed.listed >= listed]
+
+
+def _wake_note(agent: AgentState, failed: FailedWake, now: Moment) -> str:
+    slot = f"slot {failed.ref.ident}: "
+    trouble = agent.troubles.get("wake")
+    known = trouble is not None and trouble.message.startswith(slot)
+    what = trouble.message if trouble is not None and known else f"{slot}wake failed"
+    pause = failed.not_before - now.wall
+    times = f"{failed.count} times, " if failed.count > 1 else ""
+    return f"{what} ({times}again {f'in {age(pause)}' if pause > 0 else 'at the next tick'})"
 
 
 def waiting_table(state: State, now: Moment) -> Table:

@@ -190,6 +190,11 @@ class Terminal:
         """All that it has shown, control sequences and all."""
         return self._seen.decode()
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Give it another size, and forget what it has shown."""
+        self._seen = b""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def shows(self, *texts: str) -> None:
         """Wait until it has shown each of these."""
         wait_until(lambda: self._read() and all(t in self.text for t in texts), what=self.text)
@@ -328,7 +333,8 @@ class Host:
         self, *words: str, columns: int = 80, env: Mapping[str, str | None] | None = None
     ) -> Iterator[Terminal]:
         """Start a command on a terminal."""
-        environment = self.environment(TERM="xterm-256color", LANG="C.UTF-8", **(env or {}))
+        usual: dict[str, str | None] = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        environment = self.environment(**{**usual, **(env or {})})
         terminal = Terminal([sys.executable, "-m", "hfcal", *words], environment, columns)
         try:
             yield terminal

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
+
+from hfcal.errors import StateError
+from hfcal.views.screens import LineScreen
 from tests.e2e.conftest import MakeBackend, MakeHost
+from tests.e2e.support import Host
+
+
+def logged(host: Host) -> list[dict[str, Any]]:
+    """All events so far; the log is emptied."""
+    lines = (host.root / "log").read_text("utf-8").splitlines()
+    (host.root / "log").unlink()
+    return [json.loads(line) for line in lines]
+
+
+def all_logged(host: Host) -> None:
+    """Have the host log everything, as JSON."""
+    host.configure(log_file=str(host.root / "log"), log_format="json", log_level="info")
 
 
 def test_an_error_that_many_share_is_one_line(make_host: MakeHost, dead_url: str) -> None:
@@ -32,3 +50,85 @@ def test_to_stderr(make_backend: MakeBackend, make_host: MakeHost) -> None:
     assert sum("info calendar heartbeat ok: developer" in line for line in lines) == 1
     assert sum("warning calendar heartbeat failed: loose" in line for line in lines) == 1
     assert sum("info calendar tick: 2 agents, 1 failed" in line for line in lines) == 1
+
+
+def test_errors_that_differ_by_the_agent_only_are_one_line(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Each says its own name, and all are the same."""
+    names = [f"a{n}" for n in range(6)]
+    backend = make_backend(agents=[{"id": name, "bound": False} for name in names])
+    host = make_host(backend, *names)
+    all_logged(host)
+    done = host.tick()
+    (failed,) = [e for e in logged(host) if e["event"] == "heartbeat_failed"]
+    assert (failed["kind"], failed["count"]) == ("not_bound", 6)
+    assert "a0, a1, a2 and 3 more: the agent is not bound to claw srv1" in failed["message"]
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("hfcal: a0, a1, a2 and 3 more: the agent is not bound")
+
+
+def test_a_wake_and_its_failure_have_events_of_their_own(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """A failed wake is no failed heartbeat."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    all_logged(host)
+    host.on_wake("exit 3")
+    host.tick()
+    heartbeat, wake, tick = logged(host)
+    assert [e["event"] for e in (heartbeat, wake, tick)] == ["heartbeat_ok", "wake_failed", "tick"]
+    assert (wake["agent_id"], wake["slot"], wake["kind"]) == ("developer", "4", "wake_failed")
+    assert wake["message"].startswith("calendar wake failed: developer: slot 4: wake failed: ")
+    backend.add_slots({"agent": "developer", "id": 5})
+    host.on_wake("")
+    host.tick()
+    events = [e["event"] for e in logged(host)]
+    assert events == ["heartbeat_ok", "wake_made", "update_delivered", "tick"]
+
+
+def test_an_update_that_waits_is_told_from_one_that_is_refused(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Each with its kind."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    all_logged(host)
+    backend.fault(path="update", status=503, count=1)
+    host.tick()
+    (waits,) = [e for e in logged(host) if e["event"].startswith("update_")]
+    assert (waits["event"], waits["kind"], waits["status"]) == (
+        "update_waits",
+        "server_error",
+        "ongoing",
+    )
+    host.ok("queue", "retry", "4", "--yes")
+    backend.fault(path="update", status=422, count=1)
+    host.tick()
+    (refused,) = [e for e in logged(host) if e["event"].startswith("update_")]
+    assert (refused["event"], refused["kind"]) == ("update_refused", "rejected")
+
+
+def test_lost_state_is_logged(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """And said on stderr."""
+    host = make_host(make_backend())
+    all_logged(host)
+    host.state_dir.mkdir(parents=True)
+    host.state.write_text("{", encoding="utf-8")
+    assert "was damaged" in host.tick().stderr
+    (lost,) = [e for e in logged(host) if e["event"] == "state_lost"]
+    assert "was damaged" in lost["message"]
+
+
+def test_a_failure_that_lasts_is_said_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that a quiet journal is not ambiguous."""
+    screen = LineScreen()
+    shown = []
+    for second in (0.0, 30.0, 59.0, 60.0, 90.0):
+        monkeypatch.setattr("hfcal.views.screens.time.monotonic", lambda now=second: now)
+        screen.failed(StateError("the disk is full"))
+        shown.append(capsys.readouterr().out.count("failure: the disk is full"))
+    assert shown == [1, 0, 0, 1, 0]

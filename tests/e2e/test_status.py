@@ -213,3 +213,63 @@ def test_as_much_history_as_is_asked_for(make_backend: MakeBackend, make_host: M
         host.status()["history"][-1]["ident"]
     ]
     assert host.run("status", "--history", "-1").code == 2
+
+
+def test_an_agent_whose_wake_fails_is_not_shown_as_free(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """With the reason, and when it is tried again; first, as it matters most."""
+    backend = make_backend(
+        agents=["well", "developer", {"id": "loose", "bound": False}],
+        slots=[{"agent": "developer", "id": 4}],
+    )
+    host = make_host(backend, "well", "developer", "loose")
+    host.on_wake("exit 3")
+    host.tick()
+    shown = host.ok("status", env={"COLUMNS": "200"}).stdout
+    lines = [line.split() for line in shown.splitlines()]
+    (row,) = [line for line in lines if line[:3] == ["developer", "wake", "fails"]]
+    assert row[3] == "4"
+    assert "again in" in shown
+    assert re.search(r"^ *loose +not bound", shown, re.M)
+    assert shown.index("developer") < shown.index("well")
+    assert ["well", "free"] in [line[:2] for line in lines]
+    backend.change_slot(4, status="finished")
+    host.tick()
+    assert "wake fails" not in host.ok("status").stdout
+
+
+def test_an_agent_that_was_never_asked_has_a_row(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """It is configured, and no record of it is there."""
+    host = make_host(make_backend())
+    host.tick()
+    text = host.state.read_text("utf-8")
+    assert '"configured":["developer"]' in text
+    text = text.replace('"configured":["developer"]', '"configured":["developer","newcomer"]')
+    host.state.write_text(text, encoding="utf-8")
+    assert re.search(r"newcomer +not asked yet", host.ok("status").stdout)
+
+
+def test_a_dumb_terminal_is_as_wide_as_it_is(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Not 80 columns, and without control sequences."""
+    long = "agent-" + "x" * 60
+    host = make_host(make_backend(agents=[{"id": long, "bound": False}]), long)
+    host.tick()
+    with host.terminal("status", columns=200, env={"TERM": "dumb"}) as terminal:
+        assert terminal.end() == 0
+    assert "\x1b" not in terminal.text
+    assert max(map(len, terminal.text.splitlines())) > 150
+
+
+def test_check_names_few_of_many(make_host: MakeHost, dead_url: str) -> None:
+    """One line stays one that can be read."""
+    host = make_host(dead_url, *[f"agent-{n:03}" for n in range(200)])
+    host.tick()
+    done = host.run("status", "--check")
+    assert done.code == 1
+    assert "agent-000, agent-001, agent-002 and 197 more" in done.stdout
+    assert len(done.stdout) < 200

@@ -134,3 +134,57 @@ def test_the_live_view_has_room_for_a_thousand_agents(
     last = terminal.text[terminal.text.rfind("heartbeat") :]
     assert 0 < last.count("agent-0") < 40
     assert last.index("agent-0900") < last.index("agent-0000")
+
+
+def test_the_live_view_goes_on_during_a_long_pass_and_follows_the_size(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """It says how far the pass is, on a screen of its own that is given back."""
+    backend = make_backend(faults=[{"path": "heartbeat", "latency": 4, "count": 1}])
+    host = make_host(backend)
+    with host.terminal("watch", "--interval", "60s", columns=100) as terminal:
+        terminal.shows("\x1b[?1049h", "pass under way: 0 of 1 agents")
+        terminal.shows("last pass", "next pass in")
+        terminal.resize(60, 12)
+        terminal.shows("developer", "next pass in")
+        drawn = terminal.text[terminal.text.rfind("\x1b[H") :]
+        assert drawn.count("\n") < 12
+        terminal.type(b"\x03")
+        assert terminal.end() == 0
+    assert "\x1b[?1049l" in terminal.text
+    assert "last pass" in terminal.text[terminal.text.rfind("\x1b[?1049l") :]
+
+
+def test_what_is_printed_meanwhile_is_an_event_of_the_live_view(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """The print adapter's message would be drawn over."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend, wake={"adapter": "print", "command": None})
+    with host.terminal("watch", "--interval", "60s", columns=200) as terminal:
+        terminal.shows("Z  --- wake developer (calendar:4)", "hfcal complete", "1 dispatched")
+
+
+def test_a_dumb_terminal_gets_lines(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """Nothing is drawn there."""
+    host = make_host(make_backend())
+    with host.terminal("watch", "--interval", "60s", env={"TERM": "dumb"}) as terminal:
+        terminal.shows("Z tick: 1 agent in")
+        terminal.type(b"\x03")
+        assert terminal.end() == 0
+    assert "\x1b" not in terminal.text
+
+
+def test_watch_logs_a_pass_that_could_not_be_made(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """As `tick_failed`, with its kind."""
+    host = make_host(make_backend())
+    host.configure(log_file=str(host.root / "log"), log_format="json")
+    host.state_dir.mkdir(parents=True)
+    host.state.write_bytes(b'{"schema": 99}')
+    host.start("watch", "--interval", "1s")
+    wait_until((host.root / "log").exists)
+    event = json.loads((host.root / "log").read_text("utf-8").splitlines()[0])
+    assert (event["event"], event["kind"], event["level"]) == ("tick_failed", "state", "error")
+    assert "newer hfcal" in event["message"]
