@@ -16,7 +16,7 @@ from hfcal import slots
 from hfcal.bridge import Bridge
 from hfcal.clock import Moment, now
 from hfcal.delivery import Courier
-from hfcal.errors import BridgeError, Fault, StateError
+from hfcal.errors import BridgeError, Fault, StateError, page_of
 from hfcal.model import Heartbeat, Slot, SlotType
 from hfcal.news import News, note_fault, note_well
 from hfcal.report import AgentReport
@@ -77,6 +77,7 @@ class AgentPass:
             News(
                 self.agent_id,
                 f"slot {d.slot}: {d.status} was refused for good: {d.fault and d.fault.message}",
+                page_of("rejected"),
             )
             for d in refused
         ]
@@ -210,7 +211,9 @@ class AgentPass:
         elif decision.lost:
             slots.give_up_uncertain(state, self.agent_id, moment)
             ident = state.history[-1].ident
-            self.news.append(News(self.agent_id, f"slot {ident}: {slots.UNCERTAIN}"))
+            self.news.append(
+                News(self.agent_id, f"slot {ident}: {slots.UNCERTAIN}", page_of("uncertain"))
+            )
         elif decision.action is Action.RESOLVED and decision.slot is not None:
             assert decision.slot.status is not None
             slots.resolve(state, self.agent_id, decision.slot.status, moment)
@@ -278,7 +281,7 @@ class AgentPass:
             about = f"listing: {text}"
             if about not in agent.troubles:
                 self._tell(
-                    note_fault(agent.troubles, self.agent_id, about, "listing", text, moment.wall)
+                    note_fault(agent.troubles, self.agent_id, about, "odd_slot", text, moment.wall)
                 )
             known.discard(about)
         for about in known:

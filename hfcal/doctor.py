@@ -117,10 +117,8 @@ def _secrets(host: Host) -> Iterator[Finding]:
                 f"{file} holds the API key and other users can read it ({mode:04o})",
                 f"chmod 600 {file}",
             )
-    codes = {"file system": "network-file-system", "plain http": "plain-http"}
     for risk in risks_of(settings, host.state_file.path):
-        code = codes.get(risk.about, "key-readable")
-        yield Finding(code, "warning", risk.message)
+        yield Finding(risk.code, "warning", risk.message)
 
 
 def _state(host: Host) -> Iterator[Finding]:

@@ -4,6 +4,11 @@ import signal
 from dataclasses import dataclass
 
 
+def page_of(kind: str) -> str:
+    """Where people read on about this kind of failure."""
+    return f"docs/troubleshooting.md#{kind}"
+
+
 class HfcalError(Exception):
     """A failure that a person can act on.
 

@@ -374,6 +374,8 @@ def _not_active(
         )
     others = [a for a, s in state.agents.items() if s.active is not None]
     hint = f"; active now: {', '.join(others)}" if others else ""
+    if not past and not others:
+        hint = "; hfcal status shows what there is"
     return NoActiveSlotError(f"agent {agent_id} has no active slot{past}{hint}")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hfcal.clock import age
+from hfcal.errors import page_of
 from hfcal.state.records import Trouble
 
 REPEAT_AFTER = 3600.0
@@ -24,12 +25,12 @@ class News:
     Attributes:
         agent_id: Whom it is about; empty when it is about no single agent.
         message: For people.
-        good: Whether it is the end of a fault.
+        page: Where people read on, if there is more to read.
     """
 
     agent_id: str
     message: str
-    good: bool = False
+    page: str = ""
 
 
 def note_fault(
@@ -52,12 +53,13 @@ def note_fault(
     if known is None or known.kind != kind:
         since = wall if known is None else known.since
         troubles[about] = Trouble(kind, message, since, wall)
-        return News(agent_id, message)
+        return News(agent_id, message, page_of(kind))
     known.message = message
     if 0 <= wall - known.said < REPEAT_AFTER:
         return None
     known.said = wall
-    return News(agent_id, f"still, for {age(wall - known.since)}: {message}")
+    lasted = age(wall - known.since)
+    return News(agent_id, f"still, for {lasted}: {message}", page_of(kind))
 
 
 def note_well(troubles: dict[str, Trouble], agent_id: str, about: str, wall: float) -> News | None:
@@ -65,12 +67,12 @@ def note_well(troubles: dict[str, Trouble], agent_id: str, about: str, wall: flo
     known = troubles.pop(about, None)
     if known is None:
         return None
-    return News(agent_id, f"{about} is well again after {age(wall - known.since)}", good=True)
+    return News(agent_id, f"{about} is well again after {age(wall - known.since)}")
 
 
 def folded(items: Iterable[News]) -> list[str]:
     """One line for each message, however many agents it is about."""
-    told = ((item.agent_id, item.message) for item in items)
+    told = ((i.agent_id, f"{i.message} ({i.page})" if i.page else i.message) for i in items)
     return [f"{names(who)}: {text}" if names(who) else text for text, who in grouped(told)]
 
 
@@ -104,7 +106,7 @@ def names(agents: Iterable[str]) -> str:
 
 
 def _without_names(agent_id: str, message: str) -> str:
-    text = message.removesuffix(" (not asked)")
+    text = message.replace(" (not asked)", "")
     if agent_id:
         text = text.replace(f"agent {agent_id} ", "the agent ")
     return re.sub(r"^slot \S+: ", "", text)

@@ -21,11 +21,13 @@ class Risk:
 
     Attributes:
         about: One of `RISKS`.
+        code: Its name in docs/doctor.md.
         kind: What it is there; another kind is another risk.
         message: For people, with what to do.
     """
 
     about: str
+    code: str
     kind: str
     message: str
 
@@ -36,6 +38,7 @@ def risks_of(settings: Settings, state_file: Path) -> Iterator[Risk]:
     if kind is not None:
         yield Risk(
             "file system",
+            "network-file-system",
             kind,
             f"the state {state_file} is on a network file system ({kind}), where locks and saves "
             "may fail or be lost; put it on a local disk with --state or HFCAL_STATE",
@@ -44,6 +47,7 @@ def risks_of(settings: Settings, state_file: Path) -> Iterator[Risk]:
     if settings.api_key and url.scheme == "http" and not _LOOPBACK.fullmatch(url.hostname or ""):
         yield Risk(
             "plain http",
+            "plain-http",
             url.netloc,
             f"the API key goes to {settings.backend_url} unencrypted, readable by the network; "
             "use an https URL",
@@ -52,6 +56,7 @@ def risks_of(settings: Settings, state_file: Path) -> Iterator[Risk]:
     if settings.api_key and file is not None and _readable_by_others(file):
         yield Risk(
             "key file",
+            "key-readable",
             str(file),
             f"{file} can be read by every user of this host: chmod 600 {file}",
         )

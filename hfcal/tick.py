@@ -17,7 +17,7 @@ from hfcal.agentpass import AgentPass
 from hfcal.breaker import Breaker
 from hfcal.bridge import Bridge
 from hfcal.clock import now, utc_date
-from hfcal.errors import BridgeError, Fault, InterruptedByUserError, StateError
+from hfcal.errors import BridgeError, Fault, InterruptedByUserError, StateError, page_of
 from hfcal.model import Slot
 from hfcal.news import News
 from hfcal.outbox import has_work, unresolved
@@ -222,7 +222,9 @@ class Tick:
             ending = slots.abandon_if_overdue(state, agent_id, settings.abandon_after, moment)
             if ending is not None:
                 reason = state.history[-1].reason
-                self._first_news.append(News(agent_id, f"slot {ending.ident} {reason}"))
+                self._first_news.append(
+                    News(agent_id, f"slot {ending.ident} {reason}", page_of("abandoned"))
+                )
             if agent.hold and agent.hold.until and agent.hold.until <= moment.wall:
                 agent.hold = None
         self._warn(state, moment.wall)
@@ -242,7 +244,7 @@ class Tick:
                 state.troubles.pop(about, None)
             elif known is None or known.kind != risk.kind:
                 state.troubles[about] = Trouble(risk.kind, risk.message, wall, wall)
-                self._first_news.append(News("", risk.message))
+                self._first_news.append(News("", risk.message, f"docs/doctor.md#{risk.code}"))
 
     def _sync_due(self) -> bool:
         if self._sync_asked:
@@ -332,7 +334,9 @@ class Tick:
             except BridgeError as error:
                 fault = error.fault
             except Exception as error:  # a bug; the heartbeats go on without
-                self._news.append(News("", f"a bug in hfcal, at /calendar/sync: {error!r}"))
+                self._news.append(
+                    News("", f"a bug in hfcal, at /calendar/sync: {error!r}", page_of("internal"))
+                )
             finally:
                 self.breaker.note(fault)
         if schedules is not None:
@@ -363,7 +367,7 @@ class Tick:
                 for other in running:
                     if other is not best:
                         message = f"slot {other.ident} runs as well; only {best.ident} is adopted"
-                        self._news.append(News(agent_id, message))
+                        self._news.append(News(agent_id, message, page_of("adopted")))
         state.sync.needed = False
         state.sync.asked = moment.wall
 

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from hfcal.cli import exits
 from hfcal.cli.shared import Shared, print_json, say, shared_options
-from hfcal.errors import HfcalError, InterruptedByUserError
+from hfcal.errors import HfcalError, InterruptedByUserError, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,7 @@ def _usage(error: Any, shared: Shared) -> int:
     message = error.format_message()
     _print_error("usage", message, shared)
     path = error.ctx.command_path if error.ctx is not None else "hfcal"
-    say(f"{message}\nTry '{path} --help'.")
+    say(f"{message} ({page_of('usage')})\nTry '{path} --help'.")
     return exits.USAGE
 
 
@@ -196,7 +196,7 @@ def _report(kind: str, message: str, shared: Shared) -> None:
 
     message = one_line(message, 2000)
     _print_error(kind, message, shared)
-    say(message)
+    say(f"{message} ({page_of(kind)})")
 
 
 def _print_error(kind: str, message: str, shared: Shared) -> None:

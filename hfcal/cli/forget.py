@@ -48,7 +48,9 @@ def forget(
 
     def check(state: State) -> list[str]:
         if name not in state.agents and name not in state.configured:
-            raise UnknownAgentError(f"{state_file.path} knows no agent {name!r:.140}")
+            raise UnknownAgentError(
+                f"{state_file.path} knows no agent {name!r:.140}; hfcal status names those it knows"
+            )
         reasons = holds_back(state.agents.get(name, AgentState()))
         if reasons and not drop:
             raise InUseError(

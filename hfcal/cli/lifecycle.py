@@ -9,7 +9,7 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import Shared, duration_option, print_json, say, shared_of
-from hfcal.errors import NoActiveSlotError, UsageError
+from hfcal.errors import NoActiveSlotError, UsageError, page_of
 
 if TYPE_CHECKING:
     from hfcal.lifecycle import Accepted, Request
@@ -147,10 +147,10 @@ def _show(accepted: Accepted, shared: Shared, request: Request, *, require_deliv
     if accepted.refused and accepted.fault is not None:
         say(
             f"the backend refused that {request.verb} for good: {accepted.fault.message}; "
-            f"see it with: hfcal status"
+            f"see it with: hfcal queue list ({page_of('rejected')})"
         )
     elif undelivered:
-        say(undelivered_line(accepted))
+        say(f"{undelivered_line(accepted)} ({page_of('undelivered')})")
     return code
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.clock import now, rfc3339
-from hfcal.errors import StateError
+from hfcal.errors import StateError, page_of
 from hfcal.files import group_number, is_shared, make_private, share
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
 from hfcal.state.locks import AgentLocks, LockFile, owner_hint, owner_of
@@ -247,7 +247,7 @@ class StateFile:
                 saved += 1
         self.on_lost(
             f"{self.path} was damaged ({error}) and is kept as {aside.name}; it is rebuilt from "
-            f"the backend, {saved} waiting updates were saved from it"
+            f"the backend, {saved} waiting updates were saved from it ({page_of('state_lost')})"
         )
         return state
 

@@ -4,6 +4,8 @@ from hfcal.news import News, folded, lasting, note_fault, note_well
 from hfcal.state.records import Trouble
 from tests.unit.support import HOUR, NOON
 
+PAGE = "docs/troubleshooting.md#"
+
 
 def fault(
     troubles: dict[str, Trouble], kind: str = "timeout", message: str = "m", wall: float = NOON
@@ -14,7 +16,7 @@ def fault(
 
 def test_a_fault_that_begins_is_news():
     """It is told with its message."""
-    assert fault({}) == News("a", "m")
+    assert fault({}) == News("a", "m", PAGE + "timeout")
 
 
 def test_a_fault_that_lasts_is_said_once_an_hour():
@@ -35,8 +37,9 @@ def test_a_fault_that_changes_is_news():
     troubles: dict[str, Trouble] = {}
     fault(troubles, "timeout")
     assert fault(troubles, "timeout", "other words", NOON + 30) is None
-    assert fault(troubles, "unauthorized", "wrong key", NOON + 60) == News("a", "wrong key")
-    assert fault(troubles, "timeout", "m", NOON + 90) == News("a", "m")
+    changed = fault(troubles, "unauthorized", "wrong key", NOON + 60)
+    assert changed == News("a", "wrong key", PAGE + "unauthorized")
+    assert fault(troubles, "timeout", "m", NOON + 90) == News("a", "m", PAGE + "timeout")
 
 
 def test_a_fault_that_ends_is_news():
@@ -45,7 +48,7 @@ def test_a_fault_that_ends_is_news():
     fault(troubles, "timeout")
     fault(troubles, "server_error", wall=NOON + 60)
     ended = note_well(troubles, "a", "heartbeat", NOON + 600)
-    assert ended == News("a", "heartbeat is well again after 10 min", good=True)
+    assert ended == News("a", "heartbeat is well again after 10 min")
     assert note_well(troubles, "a", "heartbeat", NOON + 630) is None
     assert troubles == {}
 
