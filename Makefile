@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo test crashes chaos bench lint completions man docs clean
+.PHONY: help demo test crashes chaos bench lint completions man commands docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ completions: $(STAMP) ## Write completions/ anew from the app
 
 man: $(STAMP) ## Write man/hfcal.1 anew from the app
 	$(BIN)/python tools/manpage.py
+
+commands: $(STAMP) ## Write docs/commands.md anew from the app
+	$(BIN)/python tools/commanddocs.py
 
 docs: $(STAMP) ## Build the docs as a site, build/site
 	$(BIN)/mkdocs build --strict
