@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, tzinfo
 from functools import partial
 
-from hfcal import slots
+from hfcal import __version__, slots
 from hfcal.agentpass import AgentPass
 from hfcal.breaker import Breaker
 from hfcal.bridge import Bridge
@@ -214,6 +214,7 @@ class Tick:
         moment = now()
         state.backend_url = settings.backend_url
         state.claw_identifier = settings.claw_identifier
+        state.version = __version__
         state.heartbeat_every = settings.heartbeat_interval
         self._number = state.ticks + 1
         state.configured = _configured(settings, state)

@@ -316,6 +316,7 @@ class State(Record):
         backend_url: The backend that the last tick spoke to.
         claw_identifier: As which claw.
         heartbeat_every: Seconds between heartbeats, by the settings of the last tick.
+        version: Which hfcal made the last tick.
         configured: The agents of the last tick.
         agents: What is remembered, by agent id.
         history: What happened, the oldest first.
@@ -333,6 +334,7 @@ class State(Record):
     backend_url: str = ""
     claw_identifier: str = ""
     heartbeat_every: float = 30.0
+    version: str = ""
     configured: list[str] = field(default_factory=list)
     agents: dict[str, AgentState] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)

@@ -71,6 +71,7 @@ def status_document(state: State, now: Moment) -> JsonObject:
         },
         "last_errors": {a: s.error for a, s in agents.items() if s.error},
         "stale": stale_agents(state, now),
+        "warnings": [trouble.message for trouble in state.troubles.values()],
         "active": [
             _active(agent_id, agent.active, agent.heartbeat, now)
             for agent_id, agent in agents.items()

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +20,7 @@ from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import Host
 
 DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
-SOURCE = Path(__file__).parents[2] / "hfcal" / "doctor.py"
+SOURCES = Path(__file__).parents[2] / "hfcal" / "doctor"
 
 
 def found(host: Host, *words: str) -> dict[str, dict[str, Any]]:
@@ -84,8 +91,7 @@ def _no_state(host: Host) -> None:
 
 
 def _late(host: Host) -> None:
-    text = host.state.read_text(encoding="utf-8")
-    host.state.write_text(re.sub(r'heartbeat":\d{10}', 'heartbeat":1700000000', text), "utf-8")
+    _edit(host, r'heartbeat":\d{10}', 'heartbeat":1700000000')
 
 
 def _wake(**table: Any) -> Callable[[Host], None]:
@@ -130,6 +136,35 @@ def _stranger(host: Host) -> None:
     host.configure(agents=["developer", "stranger"])
 
 
+def _gone(host: Host) -> None:
+    host.configure(agents=["developer", "operator"])
+    host.tick()
+    host.configure(agents=["developer"])
+
+
+def _never(host: Host) -> None:
+    host.state.unlink()
+    host.ok("hold", "--agent", "developer")
+
+
+def _edit(host: Host, pattern: str, replacement: str) -> None:
+    text = host.state.read_text(encoding="utf-8")
+    changed = re.sub(pattern, replacement, text)
+    assert changed != text
+    host.state.write_text(changed, encoding="utf-8")
+
+
+def _other_version(host: Host) -> None:
+    _edit(host, r'"version":"[^"]+"', '"version":"0.0.9"')
+
+
+def _others_state(host: Host) -> None:
+    """Whoever that is: doctor must not go on as root would."""
+    if os.geteuid():
+        pytest.skip("only root can give a file away")
+    os.chown(host.state, 12345, -1)
+
+
 @pytest.mark.parametrize(
     ("harm", "code"),
     [
@@ -152,6 +187,10 @@ def _stranger(host: Host) -> None:
         (_wake(adapter="webhook", url="http://127.0.0.1:1/x"), "wake-unreachable"),
         (_wake(adapter="spool", dir="/proc/1/no"), "wake-spool-closed"),
         (_stranger, "agent-unlisted"),
+        (_gone, "agent-gone"),
+        (_never, "tick-never"),
+        (_other_version, "other-version"),
+        (_others_state, "state-owner"),
     ],
 )
 def test_what_is_wrong_is_found(
@@ -178,6 +217,7 @@ def test_what_is_wrong_is_found(
         ({"status": 500}, "backend-status"),
         ({"status": 200, "body": "log in first"}, "backend-odd"),
         ({"status": 404}, "binding-unknown"),
+        ({"trick": "garbage"}, "backend-bad-response"),
     ],
 )
 def test_what_the_backend_does_is_told(
@@ -210,9 +250,104 @@ def test_what_waits_or_was_refused_is_told(make_backend: MakeBackend, make_host:
     assert found(host)["update-refused"]["mend"].startswith("hfcal queue retry 4")
 
 
+def test_an_agent_whose_heartbeats_fail_is_told(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """With what the last one failed by."""
+    backend = make_backend()
+    host = make_host(backend)
+    backend.fault(path="heartbeat", status=503)
+    host.tick()
+    assert "503" in found(host)["agent-failing"]["message"]
+
+
+def test_what_waits_for_long_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """With the reason."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    host.tick()
+    backend.fault(path="update", status=503, count=1)
+    host.ok("complete")
+    assert "updates-wait" not in found(host)
+    _edit(host, r'"since":\d{10}', '"since":1700000000')
+    assert "503" in found(host)["updates-wait"]["message"]
+
+
+def test_slots_that_are_listed_before_their_time_are_told(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """As a note, for it may be meant so; not with `due_check`, which waits for them."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    backend = make_backend(slots=[{"agent": "developer", "id": i} for i in (4, 5)])
+    host = make_host(backend)
+    listed = [{"id": i, "status": "not_started", "date": tomorrow} for i in (4, 5)]
+    early_ones = [{**slot, "scheduled_at": "12:00:00"} for slot in listed]
+    backend.fault(path="heartbeat", status=200, body=json.dumps({"slots": early_ones}))
+    host.tick()
+    early = [f for f in host.run("doctor", "--json").json["findings"] if f["code"] == "slot-early"]
+    assert [f["severity"] for f in early] == ["note", "note"]
+    assert ["slot 4" in early[0]["message"], "slot 5" in early[1]["message"]] == [True, True]
+    assert "due_check" in early[0]["mend"]
+    host.configure(due_check=True)
+    assert "slot-early" not in found(host)
+
+
+@pytest.mark.parametrize(("ahead", "severity"), [(30, "warning"), (-600, "error")])
+def test_a_clock_that_differs_is_told(ahead: int, severity: str, make_host: MakeHost) -> None:
+    """By the backend's `Date`; nothing real has a wrong one, so a server here makes it up."""
+
+    class Answering(BaseHTTPRequestHandler):
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return formatdate(time.time() - ahead, usegmt=True)
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", "17")
+            self.end_headers()
+            self.wfile.write(b'{"schedules": {}}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        off = found(make_host(f"http://127.0.0.1:{server.server_port}"))["clock-off"]
+        server.shutdown()
+    assert off["severity"] == severity
+    assert ("ahead of" if ahead > 0 else "behind") in off["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("shutil.disk_usage = lambda _: shutil._ntuple_diskusage(9, 9, 1)", "disk-full"),
+        ("hfcal.risks.network_file_system = lambda _: 'nfs4'", "network-file-system"),
+    ],
+)
+def test_what_no_test_can_have_here_is_found(
+    change: str, code: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """A full disk, and a network's: what tells of them is made up."""
+    host = make_host(make_backend())
+    host.tick()
+    lines = ["import shutil, sys, hfcal.risks", "from hfcal.cli.app import main", change]
+    done = host.python("\n".join([*lines, "sys.exit(main(['doctor', '--json']))"]))
+    assert done.code == 1
+    assert code in {f["code"] for f in done.json["findings"]}
+
+
+def test_without_a_home(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """No traceback, and what can be found is."""
+    host = make_host(make_backend())
+    done = host.run("doctor", "--json", env={"HOME": None})
+    assert done.code == 1
+    assert done.json["findings"]
+
+
 def test_each_code_stands_in_the_docs() -> None:
     """With an anchor of its own."""
-    source = SOURCE.read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.py"))
     codes = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source)) | {"agent-unbound", "agent-failing"}
     codes |= {"backend-unreachable", "backend-timeout", "backend-bad-response", "plain-http"}
     codes |= {"network-file-system", "key-readable"}

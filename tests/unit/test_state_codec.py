@@ -395,6 +395,7 @@ EVERYTHING = State(
     backend_url="https://backend.example:8443/api",
     claw_identifier="srv1",
     heartbeat_every=45.0,
+    version="0.1.0",
     configured=["developer", "operator"],
     agents={
         "developer": AgentState(

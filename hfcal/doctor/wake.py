@@ -1,0 +1,102 @@
+"""Whether agents can be woken as the settings say; nobody is woken to find out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hfcal.doctor.finding import Finding, Host
+from hfcal.errors import ConfigError
+from hfcal.wake.wakers import Wakers
+
+CRON_PATH = "/usr/bin:/bin"
+_ADAPTERS_WITH_URL = {"webhook": None, "openclaw": "http://127.0.0.1:18789"}
+
+
+def check_wake(host: Host) -> Iterator[Finding]:
+    """Whether each agent could be woken."""
+    settings = host.settings
+    if host.error is not None and settings.wake is None:
+        return
+    try:
+        Wakers(settings, answer_on_stdout=False)
+    except ConfigError as error:
+        yield Finding("wake-invalid", "error", error.message)
+        return
+    tables = {"wake": settings.wake or {}} if settings.wake else {}
+    tables |= {f"agent.{a}.wake": table for a, table in settings.agent_wakes.items()}
+    for where, table in tables.items():
+        adapter = str(table.get("adapter"))
+        if adapter == "command":
+            yield from _program(where, str(table["command"][0]))
+        elif adapter in _ADAPTERS_WITH_URL:
+            url = str(table.get("url") or _ADAPTERS_WITH_URL[adapter])
+            yield from _listening(where, url, settings.request_timeout)
+        elif adapter == "spool":
+            yield from _directory(where, Path(str(table["dir"])).expanduser())
+
+
+def _program(where: str, program: str) -> Iterator[Finding]:
+    if "{" in program:
+        return
+    if os.sep in program and not Path(program).is_absolute():
+        yield Finding(
+            "wake-command-path",
+            "error",
+            f"[{where}] {program} is found from some folders and not from others",
+            "write its absolute path",
+        )
+        return
+    if shutil.which(program, path=CRON_PATH) is not None:
+        yield Finding("wake-command", "ok", f"[{where}] {program} can be started")
+        return
+    here = shutil.which(program)
+    if here is None:
+        yield Finding(
+            "wake-command-missing",
+            "error",
+            f"[{where}] {program} is no program that this user can start",
+            "write the absolute path of one",
+        )
+    elif os.sep not in program:
+        yield Finding(
+            "wake-command-path",
+            "error",
+            f"[{where}] {program} is found here, but not with cron's PATH ({CRON_PATH})",
+            f"write {here} in its place",
+        )
+    else:
+        yield Finding("wake-command", "ok", f"[{where}] {program} can be started")
+
+
+def _listening(where: str, url: str, seconds: float) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), seconds).close()
+    except OSError as error:
+        yield Finding(
+            "wake-unreachable",
+            "error",
+            f"[{where}] nobody answers at {parts.hostname}:{port}: {error.strerror or error}",
+            "start what the agents are woken by, or correct url",
+        )
+    else:
+        yield Finding("wake-url", "ok", f"[{where}] {parts.hostname}:{port} takes connections")
+
+
+def _directory(where: str, directory: Path) -> Iterator[Finding]:
+    place = next(p for p in (directory, *directory.parents) if p.exists())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        yield Finding("wake-spool", "ok", f"[{where}] {directory} can be written to")
+    else:
+        yield Finding(
+            "wake-spool-closed",
+            "error",
+            f"[{where}] {place} can't be written to by this user",
+            f"ls -ld {place}",
+        )
