@@ -15,12 +15,12 @@ MakeHost = Callable[..., Host]
 
 
 @pytest.fixture
-def make_backend(tmp_path: Path) -> Iterator[MakeBackend]:
+def make_backend() -> Iterator[MakeBackend]:
     """Starts simulated backends; by default one that knows the agent `developer`."""
     backends: list[Backend] = []
 
     def make(**scenario: Any) -> Backend:
-        backends.append(Backend(tmp_path / f"backend{len(backends)}", **scenario))
+        backends.append(Backend(**scenario))
         return backends[-1]
 
     yield make

@@ -9,7 +9,6 @@ import json
 import os
 import pty
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -21,6 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+from hfcal.sim.scenario import parse_scenario
+from hfcal.sim.server import Simulator
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CLAW = "srv1"
@@ -399,47 +401,16 @@ class Host:
 
 
 class Backend:
-    """`hfcal sim` in a process of its own, and its control endpoints."""
+    """A simulator on a port of its own, and its control endpoints."""
 
-    def __init__(self, root: Path, **scenario: Any) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self._scenario = root / "scenario.json"
+    def __init__(self, **scenario: Any) -> None:
         document = {"claw_identifier": CLAW, "agents": ["developer"], **scenario}
-        self._scenario.write_text(json.dumps(document), encoding="utf-8")
-        self._root = root
-        self._process: subprocess.Popen[str] | None = None
-        self.url = ""
-        self.start()
+        self._simulator = Simulator(parse_scenario(json.loads(json.dumps(document))))
+        self.url = self._simulator.start()
 
-    def start(self) -> None:
-        """Start it, with what its scenario holds."""
-        words = ["sim", "--port", "0", "--scenario", str(self._scenario)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "hfcal", *words],
-            env={"PATH": PATH, "HOME": str(self._root)},
-            cwd=self._root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
-        assert self.url.startswith("http://127.0.0.1:"), self.url
-
-    def stop(self) -> int:
-        """Stop it by SIGTERM; its exit code."""
-        if self._process is None:
-            return 0
-        process, self._process = self._process, None
-        process.send_signal(signal.SIGTERM)
-        try:
-            code = process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-        return code
+    def stop(self) -> None:
+        """Stop it."""
+        self._simulator.stop()
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """What a control endpoint answers, which must be 200."""
