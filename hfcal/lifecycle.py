@@ -309,42 +309,38 @@ def _accept_other(
 def _said_before(
     agent: AgentState, agent_id: str, ended: Ended, request: Request
 ) -> Accepted | None:
-    status = STATUS[request.verb]
-    if ended.status != status:
+    if ended.status != STATUS[request.verb]:
         return None
-    refusal = refused_before(agent, ended.ref, status)
-    waits = _waiting_number(agent, ended.ref, request)
+    return _already(agent, agent_id, ended.ref, request, ended.duration)
+
+
+def _already(
+    agent: AgentState, agent_id: str, ref: SlotRef, request: Request, duration: int | None = None
+) -> Accepted:
+    """What became of the same word, said before: it waits, was refused, or arrived."""
+    status = STATUS[request.verb]
+    refusal = refused_before(agent, ref, status)
+    said = [u.number for u in agent.queue if u.ref.same(ref) and u.status == status]
     return Accepted(
         agent_id,
-        request.slot or ended.ref.ident,
+        request.slot or ref.ident,
         status,
-        ended.duration,
+        duration,
         already=True,
-        update=waits,
-        delivered=waits is None and refusal is None,
+        update=said[-1] if said else None,
+        delivered=not said and refusal is None,
         refused=refusal is not None,
         fault=Fault("rejected", refusal.error) if refusal else None,
     )
-
-
-def _waiting_number(agent: AgentState, ref: SlotRef, request: Request) -> int | None:
-    """The number of the update that says the same already, if it still waits."""
-    said = [u for u in agent.queue if u.ref.same(ref) and u.status == STATUS[request.verb]]
-    return said[-1].number if said else None
 
 
 def _paused_or_resumed(state: State, agent_id: str, request: Request, ref: SlotRef) -> Accepted:
     agent = state.agent(agent_id)
     change = slots.pause if request.verb == "pause" else slots.resume
     update = change(state, agent_id, now())
-    return Accepted(
-        agent_id,
-        request.slot or ref.ident,
-        STATUS[request.verb],
-        already=update is None,
-        update=_waiting_number(agent, ref, request) if update is None else update.number,
-        delivered=update is None,
-    )
+    if update is None:
+        return _already(agent, agent_id, ref, request)
+    return Accepted(agent_id, request.slot or ref.ident, STATUS[request.verb], update=update.number)
 
 
 def _ended(request: Request, agent_id: str, ending: slots.Ending) -> Accepted:

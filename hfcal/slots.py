@@ -258,9 +258,11 @@ def pause(state: State, agent_id: str, now: Moment) -> Update | None:
 
 
 def resume(state: State, agent_id: str, now: Moment) -> Update | None:
-    """The agent is at its active slot again; None when it never stopped."""
+    """The agent is at its active slot again; None when that was told already."""
     active = state.agent(agent_id).active
     assert active is not None
+    if active.state is ActiveState.WAKING:
+        return _hear_from(state, agent_id, active, now)
     if active.state is not ActiveState.PAUSED:
         return None
     active.state, active.paused, active.doomed = ActiveState.ONGOING, None, None
@@ -369,22 +371,22 @@ def _with_clamping(reason: str, start: Moment, now: Moment) -> str:
     return f"{reason}; {note}" if reason else note
 
 
-def _hear_from(state: State, agent_id: str, active: Active, now: Moment) -> None:
-    """The wake was made: by its adapter's word or the agent's."""
+def _hear_from(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
+    """The wake was made, by its adapter's word or the agent's; returns the update that tells it."""
     if active.state is ActiveState.WAKING:
         active.state = ActiveState.ONGOING
     active.wake = None
     agent = state.agent(agent_id)
     agent.failed = [f for f in agent.failed if not f.ref.same(active.ref)]
-    if not active.announced:
-        _announce(state, agent_id, active, now)
+    return None if active.announced else _announce(state, agent_id, active, now)
 
 
-def _announce(state: State, agent_id: str, active: Active, now: Moment) -> None:
+def _announce(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
     active.announced = True
-    if refused_before(state.agent(agent_id), active.ref, "ongoing") is None:
-        started_at = utc_time(active.start.wall)
-        enqueue(state, agent_id, active.ref, "ongoing", now, started_at=started_at)
+    if refused_before(state.agent(agent_id), active.ref, "ongoing") is not None:
+        return None
+    started_at = utc_time(active.start.wall)
+    return enqueue(state, agent_id, active.ref, "ongoing", now, started_at=started_at)
 
 
 def _end(

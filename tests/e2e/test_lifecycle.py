@@ -349,6 +349,23 @@ def test_an_end_that_is_refused_for_good_is_kept_as_refused(
     assert host.tick().agents["developer"]["slot"] == "5"
 
 
+def test_a_pause_that_was_refused_is_told_as_such_when_it_is_said_again(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Exit 1 with the refusal, both times, and it is sent once; the slot stays active."""
+    backend = make_backend(slots=ONE_SLOT)
+    host = make_host(backend)
+    host.tick()
+    backend.fault(path="update", status=422, body='{"detail": "no pauses"}')
+    for already in (None, True):
+        result = host.run("pause", "--json")
+        assert (result.code, result.json.get("already")) == (1, already)
+        assert (result.json["delivered"], result.error["kind"]) == (False, "rejected")
+        assert "no pauses" in result.error["message"]
+    assert len(backend.journal("update")) == 2
+    assert host.status()["active"][0]["state"] == "paused"
+
+
 @pytest.mark.parametrize("repeat", ["ok", "conflict"])
 def test_a_lost_answer_is_repeated_and_never_reopens(
     repeat: str, make_backend: MakeBackend, make_host: MakeHost

@@ -429,6 +429,19 @@ def test_saying_it_twice_sends_nothing():
     assert words(state) == ["paused"]
 
 
+def test_a_resume_during_the_wake_is_its_first_update():
+    """By its own word the agent was woken: `ongoing` is told once, and nobody wakes it again."""
+    state = state_with(an_active(woken=False))
+    told = resume(state, "a", at(5))
+    active = state.agent("a").active
+    assert active is not None
+    assert (active.state, active.wake) == (ActiveState.ONGOING, None)
+    assert told is not None
+    assert told.body() == {"status": "ongoing", "started_at": "12:00:00"}
+    assert resume(state, "a", at(6)) is None
+    assert words(state) == ["ongoing"]
+
+
 def test_a_pause_before_ongoing_was_queued_queues_it_first():
     """The first update of a slot is always ongoing."""
     state = state_with(an_active(woken=False))
