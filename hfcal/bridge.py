@@ -1,4 +1,4 @@
-"""The backend as hfcal speaks to it: four calls, and every fault as one of the documented kinds.
+"""The backend as hfcal speaks to it: five calls, and every fault as one of the documented kinds.
 
 See docs/protocol.md for what is sure, likely and open about each call.
 """
@@ -15,6 +15,8 @@ from hfcal.ids import SlotRef
 from hfcal.model import BadAnswerError, Heartbeat, Slot, parse_heartbeat, parse_sync, real_id_of
 from hfcal.text import one_line
 
+_NO_SUCH_PATH = "Not Found"  # what FastAPI says of a path that it doesn't serve
+
 
 class Bridge:
     """One thread's connection to a HarborForge calendar backend.
@@ -24,6 +26,9 @@ class Bridge:
         claw_identifier: The name that this host is registered by.
         api_key: The key that stands in front of some deployments; empty for none.
         timeout: Seconds for each whole answer.
+
+    Attributes:
+        date: The `Date` of the last answer; empty when it had none.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class Bridge:
         self.backend_url = backend_url
         self.claw_identifier = claw_identifier
         self.timeout = timeout
+        self.date = ""
         self._http = HttpClient(backend_url.rstrip("/"), _auth(api_key), secrets=[api_key])
 
     def heartbeat(self, agent_id: str) -> Heartbeat:
@@ -86,6 +92,22 @@ class Bridge:
         }
         self._require_success(self._ask("POST", "/calendar/agent/status", agent_id, body))
 
+    def ask_status(self, agent_id: str) -> None:
+        """Ask what the agent is doing, which changes nothing (docs/protocol.md, Agent status).
+
+        Raises:
+            BridgeError: The exchange failed; `not_bound` if the backend says that it knows no such
+                agent on this claw. 405, or 404 for the path, mean that this backend can't be asked.
+        """
+        answer = self._ask("GET", "/calendar/agent/status", agent_id, None)
+        if answer.status == 404 and _detail(answer) not in {"", _NO_SUCH_PATH}:
+            raise BridgeError(self._not_bound(agent_id, answer))
+        self._require_success(answer)
+        try:
+            answer.json()
+        except ValueError as error:
+            raise BridgeError(self._unreadable("status", answer, error)) from error
+
     def sync(self) -> dict[str, list[Slot]]:
         """Read the schedules of all agents of this claw (docs/protocol.md, Sync).
 
@@ -111,12 +133,14 @@ class Bridge:
         if agent_id is not None:
             headers["X-Agent-ID"] = agent_id
         try:
-            return self._http.request(
+            answer = self._http.request(
                 method, path, seconds=self.timeout, headers=headers, body=body
             )
         except HttpError as error:
             fault = Fault(error.kind, error.message, maybe_done=error.maybe_done)
             raise BridgeError(fault) from error
+        self.date = answer.headers.get("date", "")
+        return answer
 
     def _require_success(self, answer: Answer) -> None:
         status = answer.status

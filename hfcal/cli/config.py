@@ -166,7 +166,7 @@ def init(
         print_json({"path": str(found), "backend_error": fault})
         return 0
     if fault is not None:
-        say(f"the backend could not be tried: {fault['message']}")
+        say(f"{fault['message']}; the file is written all the same")
     if not shared.quiet:
         print(f"wrote {found}; next: hfcal doctor, then hfcal service cron")
     return 0
@@ -188,16 +188,10 @@ def _words(text: str) -> list[str]:
 
 
 def _try_backend(shared: Shared) -> dict[str, object] | None:
-    """What is wrong with the backend; None if it answers, with or without a sync."""
-    from hfcal.errors import BridgeError
-    from hfcal.tick import make_bridge
+    """The first thing that is wrong with the backend or an agent's binding, if there is one."""
+    from hfcal.doctor.backend import ask_each
 
-    bridge = make_bridge(shared.settings())
-    try:
-        bridge.sync()
-    except BridgeError as error:
-        absent = error.fault.http_status in {401, 404, 405}
-        return None if absent else error.fault.document()
-    finally:
-        bridge.close()
-    return None
+    told = ask_each(shared.settings()).values()
+    # An older backend can't be asked so, and rejects it.
+    wrong = (fault for fault in told if fault is not None and fault.kind != "rejected")
+    return next((fault.document() for fault in wrong), None)

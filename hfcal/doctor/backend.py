@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote
+from functools import partial
 
+from hfcal.bridge import Bridge
 from hfcal.clock import age
 from hfcal.doctor.finding import Finding, Host
-from hfcal.http import Answer, HttpClient, HttpError
+from hfcal.errors import BridgeError, Fault, StateError
+from hfcal.news import names
+from hfcal.settings import Settings
+from hfcal.state.records import AgentState
+from hfcal.tick import make_bridge, make_workers
 
 _CLOCK_WARNING, _CLOCK_ERROR = 5.0, 60.0
-_NO_SYNC = {401, 403, 404, 405}
+
+Told = Mapping[str, Fault | None]
 
 
 def check_backend(host: Host) -> Iterator[Finding]:
@@ -20,33 +27,63 @@ def check_backend(host: Host) -> Iterator[Finding]:
     settings = host.settings
     if not settings.backend_url:
         return
-    key = settings.api_key
-    client = HttpClient(
-        settings.backend_url, {"Authorization": f"Bearer {key}"} if key else {}, secrets=[key]
-    )
-    path = f"/calendar/sync?claw_identifier={quote(settings.claw_identifier, safe='')}"
+    bridge = make_bridge(settings)
     began = time.monotonic()
-    try:
-        answer = client.request(
-            "GET",
-            path,
-            seconds=settings.request_timeout,
-            headers={"X-Claw-Identifier": settings.claw_identifier},
-        )
-    except HttpError as error:
-        yield Finding(f"backend-{error.kind.replace('_', '-')}", "error", error.message)
-        return
-    finally:
-        client.close()
+    fault = ask(bridge, settings.agents[0] if settings.agents else "hfcal")
     took = round((time.monotonic() - began) * 1000)
-    yield Finding("backend", "ok", f"{settings.backend_url} answers, in {took} ms")
-    yield from _clock(answer)
-    yield from _bindings(host, answer)
+    bridge.close()
+    told: Told = {}
+    bad = None if fault is None else _bad(fault)
+    if bad is not None:
+        yield bad
+    else:
+        yield Finding("backend", "ok", f"{settings.backend_url} answers, in {took} ms")
+        told = ask_each(settings)
+    if bridge.date:
+        yield from _clock(bridge.date)
+    yield from _bindings(host, told)
 
 
-def _clock(answer: Answer) -> Iterator[Finding]:
+def ask_each(settings: Settings) -> Told:
+    """Ask what each agent is doing, which changes nothing; what went wrong, by agent."""
+    workers = make_workers(settings)
+    answers: queue.SimpleQueue[tuple[str, Fault | None]] = queue.SimpleQueue()
+
+    def put(agent_id: str, bridge: Bridge) -> None:
+        answers.put((agent_id, ask(bridge, agent_id)))
+
+    for agent_id in settings.agents:
+        workers.submit(partial(put, agent_id))
+    told = dict(answers.get() for _ in settings.agents)
+    workers.close()
+    return told
+
+
+def ask(bridge: Bridge, agent_id: str) -> Fault | None:
+    """Ask what one agent is doing; returns what went wrong."""
     try:
-        theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        bridge.ask_status(agent_id)
+    except BridgeError as error:
+        return error.fault
+    except Exception as error:  # whoever waits for the answer must get one
+        return Fault("internal", f"a bug in hfcal: {type(error).__name__}: {error}")
+    return None
+
+
+def _bad(fault: Fault) -> Finding | None:
+    """What is wrong with the backend as such."""
+    if fault.kind == "bad_response" and fault.http_status is not None:
+        return Finding("backend-odd", "error", fault.message, "correct backend_url")
+    if fault.kind in {"unreachable", "timeout", "bad_response", "unauthorized"}:
+        return Finding(f"backend-{fault.kind.replace('_', '-')}", "error", fault.message)
+    if fault.kind == "server_error":
+        return Finding("backend-status", "error", fault.message, "look at the backend's log")
+    return None
+
+
+def _clock(date: str) -> Iterator[Finding]:
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
         return
     ahead = time.time() - theirs
@@ -64,40 +101,49 @@ def _clock(answer: Answer) -> Iterator[Finding]:
     )
 
 
-def _bindings(host: Host, answer: Answer) -> Iterator[Finding]:
-    settings = host.settings
-    if answer.status in _NO_SYNC:
+def _bindings(host: Host, told: Told) -> Iterator[Finding]:
+    """Whether each agent is bound, as far as anybody tells."""
+    known = _remembered(host)
+    claw = host.settings.claw_identifier
+    bound, untold = 0, []
+    for agent_id in host.settings.agents:
+        answer, why = _is_bound(agent_id, told, known.get(agent_id, AgentState()))
+        if answer is None:
+            untold.append(agent_id)
+        elif answer:
+            bound += 1
+        else:
+            yield Finding("agent-unbound", "error", why, "hf user bind-agent, on the server")
+    if bound:
+        agents = f"{bound} agent{'s are' if bound > 1 else ' is'}"
+        yield Finding("binding", "ok", f"{agents} bound to claw {claw}")
+    if untold and told:
+        fault = told[untold[0]]
         yield Finding(
             "binding-unknown",
             "note",
-            f"the backend answers {answer.status} to /calendar/sync, so whether the agents are "
-            f"bound to claw {settings.claw_identifier} can't be seen without a heartbeat",
+            f"only a heartbeat can tell whether bound to claw {claw}: {names(untold)}"
+            + (f"; asked otherwise, {fault.message}" if fault else ""),
             "hfcal tick --dry-run",
         )
-        return
-    if answer.status != 200:
-        yield Finding(
-            "backend-status",
-            "error" if answer.status >= 500 else "warning",
-            f"the backend answers {answer.status} to /calendar/sync",
-            "hfcal tick --dry-run tells how it answers heartbeats",
-        )
-        return
+
+
+def _is_bound(agent_id: str, told: Told, agent: AgentState) -> tuple[bool | None, str]:
+    """By the backend's word, else by its answer to the last heartbeat; and why not."""
+    if agent_id in told:
+        fault = told[agent_id]
+        if fault is None:
+            return True, ""
+        if fault.kind == "not_bound":
+            return False, fault.message
+    if agent.error_kind == "not_bound":
+        return False, agent.error
+    return (True, "") if agent.heartbeat and not agent.error else (None, "")
+
+
+def _remembered(host: Host) -> Mapping[str, AgentState]:
     try:
-        schedules = answer.json().get("schedules")
-        known = set(schedules)
-    except (ValueError, AttributeError, TypeError):
-        yield Finding(
-            "backend-odd", "error", f"what {settings.backend_url} answers is no calendar's answer"
-        )
-        return
-    for agent_id in settings.agents:
-        if agent_id not in known:
-            yield Finding(
-                "agent-unlisted",
-                "warning",
-                f"agent {agent_id} is not among those that the backend lists for claw "
-                f"{settings.claw_identifier}",
-                "check agents and claw_identifier; hfcal tick --dry-run --agent "
-                f"{agent_id} tells more",
-            )
+        state = host.state_file.read()
+    except StateError:
+        return {}
+    return {} if state is None else state.agents

@@ -80,9 +80,9 @@ def _ticks(host: Host, state: State) -> Iterator[Finding]:
         yield Finding("tick", "ok", f"the last tick was {age(since)} ago")
     for agent_id in state.configured:
         agent = state.agents.get(agent_id)
-        if agent is not None and agent.error:
-            code = "agent-unbound" if agent.error_kind == "not_bound" else "agent-failing"
-            yield Finding(code, "error", f"agent {agent_id}: {agent.error}")
+        # Whether it is bound the backend is asked as well: `check_backend`.
+        if agent is not None and agent.error and agent.error_kind != "not_bound":
+            yield Finding("agent-failing", "error", f"agent {agent_id}: {agent.error}")
     for agent_id in state.configured:
         if host.settings.agents and agent_id not in host.settings.agents:
             yield Finding(

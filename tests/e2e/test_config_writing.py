@@ -98,6 +98,9 @@ def test_init_takes_options_and_the_result_works(
     assert host.run(*words).code == 5
     done = host.ok(*words, "--force", "--json")
     assert done.json == {"path": str(host.config), "backend_error": None}
+    stranger = host.ok(*words, "--force", "--json", "--agent", "stranger").json
+    assert stranger["backend_error"]["kind"] == "not_bound"
+    host.ok(*words, "--force")
     assert stat.S_IMODE(host.config.stat().st_mode) == 0o600
     found = tomllib.loads(host.config.read_text(encoding="utf-8"))
     assert found["wake"]["command"] == ["/bin/echo", "two words", "{message}"]
@@ -135,5 +138,6 @@ def test_init_says_what_is_missing_and_what_does_not_answer(
     assert "--agent" in done.stderr
     words = ("--backend-url", dead_url, "--agent", "developer", "--wake-url", "http://127.0.0.1/x")
     done = host.ok("config", "init", *words)
-    assert "could not be tried" in done.stderr
+    assert dead_url in done.stderr
+    assert "written all the same" in done.stderr
     assert host.config.exists()

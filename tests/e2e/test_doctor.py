@@ -186,7 +186,7 @@ def _others_state(host: Host) -> None:
         (_wake(adapter="nonsense"), "wake-invalid"),
         (_wake(adapter="webhook", url="http://127.0.0.1:1/x"), "wake-unreachable"),
         (_wake(adapter="spool", dir="/proc/1/no"), "wake-spool-closed"),
-        (_stranger, "agent-unlisted"),
+        (_stranger, "agent-unbound"),
         (_gone, "agent-gone"),
         (_never, "tick-never"),
         (_other_version, "other-version"),
@@ -215,8 +215,9 @@ def test_what_is_wrong_is_found(
         ({"drop_before": True}, "backend-unreachable"),
         ({"hang": 60}, "backend-timeout"),
         ({"status": 500}, "backend-status"),
+        ({"status": 401}, "backend-unauthorized"),
+        ({"status": 302, "body": ""}, "backend-odd"),
         ({"status": 200, "body": "log in first"}, "backend-odd"),
-        ({"status": 404}, "binding-unknown"),
         ({"trick": "garbage"}, "backend-bad-response"),
     ],
 )
@@ -228,16 +229,44 @@ def test_what_the_backend_does_is_told(
     host = make_host(backend)
     host.configure(request_timeout="500ms")
     host.tick()
-    backend.fault(path="sync", count=0, **fault)
+    backend.fault(path="status", count=0, **fault)
     assert code in found(host)
 
 
-def test_an_agent_that_is_not_bound_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:
-    """As soon as a tick has found out."""
-    backend = make_backend(agents=["developer", {"id": "loose", "bound": False}])
+@pytest.mark.parametrize("older", [False, True])
+def test_each_agents_binding_is_told(
+    older: bool, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """By asking what the agents are doing; an older backend tells it with the heartbeats alone."""
+    agents = ["developer", {"id": "loose", "bound": False}]
+    backend = make_backend(agents=agents, switches={"older_backend": older})
     host = make_host(backend, "developer", "loose")
+    first = found(host)
+    if older:
+        assert "agent-unbound" not in first
+        assert "developer, loose" in first["binding-unknown"]["message"]
+    else:
+        assert "loose" in first["agent-unbound"]["message"]
+        assert "binding-unknown" not in first
+    assert backend.journal("heartbeat") == backend.journal("sync") == []
     host.tick()
-    assert "loose" in found(host)["agent-unbound"]["message"]
+    second = found(host)
+    assert "loose" in second["agent-unbound"]["message"]
+    assert "binding-unknown" not in second
+    assert "agent-failing" not in second
+
+
+@pytest.mark.parametrize("key", ["plain-key", "eyJhbGciOi.eyJzdWIi.c2lnbmVk"])
+def test_the_key_goes_as_heartbeats_send_it(
+    key: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """A backend that wants one finds the right header; one without is told so."""
+    backend = make_backend(api_key=key)
+    host = make_host(backend)
+    assert "api_key" in found(host)["backend-unauthorized"]["message"]
+    host.env["HFCAL_API_KEY"] = key
+    host.tick()
+    assert found(host) == {}
 
 
 def test_what_waits_or_was_refused_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:
@@ -303,9 +332,9 @@ def test_a_clock_that_differs_is_told(ahead: int, severity: str, make_host: Make
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", "17")
+            self.send_header("Content-Length", "2")
             self.end_headers()
-            self.wfile.write(b'{"schedules": {}}')
+            self.wfile.write(b"{}")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -348,10 +377,10 @@ def test_without_a_home(make_backend: MakeBackend, make_host: MakeHost) -> None:
 def test_each_code_stands_in_the_docs() -> None:
     """With an anchor of its own."""
     source = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.py"))
-    codes = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source)) | {"agent-unbound", "agent-failing"}
-    codes |= {"backend-unreachable", "backend-timeout", "backend-bad-response", "plain-http"}
-    codes |= {"network-file-system", "key-readable"}
-    well = {"config", "state", "tick", "disk", "backend", "clock"}
+    codes = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source)) | {"plain-http"}
+    codes |= {"backend-unreachable", "backend-timeout", "backend-bad-response"}
+    codes |= {"backend-unauthorized", "network-file-system", "key-readable"}
+    well = {"config", "state", "tick", "disk", "backend", "binding", "clock"}
     well |= {"wake-command", "wake-url", "wake-spool"}
     text = DOCS.read_text(encoding="utf-8")
     assert codes - well == set(re.findall(r"^### ([a-z-]+)$", text, re.M))
