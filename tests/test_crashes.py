@@ -18,7 +18,7 @@ import pytest
 from hfcal.sim.faults import parse_fault
 from hfcal.sim.scenario import parse_scenario
 from hfcal.sim.server import Simulator
-from tests.crashes.forks import Forks, Run, forks
+from tests.crashes.forks import Forks, Run, serving
 from tests.crashes.host import WAKE, WAKE_AND_COMPLETE, Host, read
 from tests.crashes.steps import UNHARMED, Fate
 
@@ -95,7 +95,7 @@ EXHAUSTIVE = pytest.mark.exhaustive
 @pytest.fixture(scope="module")
 def server() -> Iterator[Forks]:
     """Forks off the runs."""
-    with forks() as found:
+    with serving() as found:
         yield found
 
 
