@@ -5,7 +5,7 @@ Whoever calls this holds the agents' locks, so nothing of it is being sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from hfcal.state.records import AgentState, Outcome, Refusal, State, Update
@@ -28,27 +28,37 @@ class Found:
         return ref.ident
 
     @property
-    def statuses(self) -> list[str]:
-        """What the updates say, in the order in which they were accepted."""
+    def updates(self) -> list[Update]:
+        """All of them, in the order in which they were accepted."""
         updates = [*self.queued, *(refusal.update for refusal in self.refused)]
-        return [update.status for update in sorted(updates, key=lambda u: u.number)]
+        return sorted(updates, key=lambda update: update.number)
+
+    @property
+    def statuses(self) -> list[str]:
+        """What the updates say."""
+        return [update.status for update in self.updates]
 
 
-def find(state: State, ident: str, agents: Iterable[str]) -> list[Found]:
+def find(
+    state: State, ident: str, agents: Iterable[str], among: Collection[int] | None = None
+) -> list[Found]:
     """What waits or was refused of the slot that has, or had, this ident; by agent.
 
     Args:
         state: Where to look.
         ident: A real or virtual id, present or former.
         agents: Whose; empty for anybody's.
+        among: Numbers of the only updates that count; None for all.
     """
     only = set(agents)
     found = []
     for agent_id, agent in state.agents.items():
         if only and agent_id not in only:
             continue
-        queued = [u for u in agent.queue if u.ref.named(ident)]
-        refused = [r for r in agent.refused if r.update.ref.named(ident)]
+        queued = [u for u in agent.queue if u.ref.named(ident) and _counts(u, among)]
+        refused = [
+            r for r in agent.refused if r.update.ref.named(ident) and _counts(r.update, among)
+        ]
         if queued or refused:
             found.append(Found(agent_id, queued, refused))
     return found
@@ -62,7 +72,7 @@ def retry(state: State, found: Found) -> None:
         agent.queue.append(refusal.update)
         _note(state, refusal.update, Outcome.QUEUED)
     agent.queue.sort(key=lambda update: update.number)
-    for update in [*found.queued, *(refusal.update for refusal in found.refused)]:
+    for update in found.updates:
         update.not_before = None
         update.pauses = 0
         update.failing_since = None
@@ -84,7 +94,9 @@ def drop(state: State, found: Found) -> None:
 
 def forget(state: State, agent_id: str) -> None:
     """Remember nothing of the agent any more; what happened stays in the history."""
-    state.agents.pop(agent_id, None)
+    for update in state.agent(agent_id).queue:
+        _note(state, update, Outcome.LOCAL, _DROPPED)
+    del state.agents[agent_id]
     state.configured = [name for name in state.configured if name != agent_id]
 
 
@@ -96,7 +108,14 @@ def holds_back(agent: AgentState) -> list[str]:
     if agent.queue:
         count = len(agent.queue)
         reasons.append(f"{count} update{'s' if count > 1 else ''} not delivered yet")
+    if agent.refused:
+        count = len(agent.refused)
+        reasons.append(f"{count} update{'s' if count > 1 else ''} refused by the backend")
     return reasons
+
+
+def _counts(update: Update, among: Collection[int] | None) -> bool:
+    return among is None or update.number in among
 
 
 def _note(state: State, update: Update, outcome: Outcome, reason: str = "") -> None:

@@ -304,7 +304,8 @@ def _refuse(state: State, agent_id: str, update: Update, fault: Fault, wall: flo
     entry = next((e for e in state.history if e.update == update.number), None)
     if entry is not None:
         entry.outcome = Outcome.REFUSED
-        entry.reason = fault.message if not entry.reason else f"{entry.reason}; {fault.message}"
+        if fault.message not in entry.reason:  # not the same one again
+            entry.reason = "; ".join(filter(None, [entry.reason, fault.message]))
     elif earlier is None:
         state.history.append(
             HistoryEntry(

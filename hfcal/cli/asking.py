@@ -31,7 +31,11 @@ def confirm(what: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"would {what}; say --yes to do it, as there is no terminal to ask on")
-    if not typer.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
+    try:
+        agreed = typer.confirm(f"{what[0].upper()}{what[1:]}?", err=True)
+    except typer.Abort:  # the end of input is no yes
+        agreed = False
+    if not agreed:
         raise DeclinedError("nothing was changed")

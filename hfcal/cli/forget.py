@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+from typing import TYPE_CHECKING
+
 import typer
 
 from hfcal.cli.asking import YES, confirm
 from hfcal.cli.queue import speaking_for
 from hfcal.cli.shared import print_json, say, shared_of
 from hfcal.errors import HfcalError
+
+if TYPE_CHECKING:
+    from hfcal.state.records import State
 
 
 class UnknownAgentError(HfcalError):
@@ -55,14 +61,21 @@ def forget(
         if reasons and not drop:
             raise InUseError(
                 f"agent {name} is not forgotten: {', '.join(reasons)}; "
-                f"lose that with: hfcal forget {name} --drop"
+                f"lose that with: hfcal forget {shlex.quote(name)} --drop"
             )
         return reasons
 
-    lost = check(state_file.read() or State(created=0.0))
-    confirm(f"forget agent {name}" + (f", losing: {', '.join(lost)}" if lost else ""), yes=yes)
+    seen = state_file.read() or State(created=0.0)
+    lost = check(seen)
+    told = [*lost, "its hold"] if seen.agent(name).hold else lost
+    confirm(f"forget agent {name}" + (f", losing: {', '.join(told)}" if told else ""), yes=yes)
     with speaking_for(state_file, [name]), state_file.transaction() as state:
-        check(state)
+        more = _updates(state, name) - _updates(seen, name)
+        if (check(state) != lost or more) and not yes:
+            raise InUseError(
+                f"agent {name} is not forgotten: it said more while you were asked; nothing was "
+                "changed, try again"
+            )
         do(state, name)
     if name in settings.agents:
         say(f"agent {name} is still in agents of {settings.config_file}; the next tick is at it")
@@ -71,3 +84,7 @@ def forget(
     elif not shared.quiet:
         print(f"forgot agent {name}")
     return 0
+
+
+def _updates(state: State, name: str) -> set[int]:
+    return {update.number for update in state.agent(name).queue}

@@ -117,8 +117,9 @@ def _mend(
     confirm("; ".join(f"{verb} {_told(found)}" for found in seen), yes=yes)
     with speaking_for(state_file, [found.agent_id for found in seen]):
         with state_file.transaction() as state:
-            # What was sent while the person thought is no longer there.
-            done = find(state, ident, [found.agent_id for found in seen])
+            # Meanwhile some may have been sent, and an agent may have said more.
+            asked = {update.number for found in seen for update in found.updates}
+            done = find(state, ident, shared.agents, among=asked)
             for found in done:
                 do(state, found)
         if not done:

@@ -99,12 +99,18 @@ def test_a_dropped_ongoing_is_led_by_another(
 def test_nothing_is_done_without_a_yes(refusing: Backend, make_host: MakeHost) -> None:
     """Not on a terminal `--yes` is needed; on one it asks, and no is no."""
     host = refused(refusing, make_host)
-    for words in (("queue", "drop", "4"), ("queue", "retry", "4"), ("forget", "developer")):
+    forget = ("forget", "developer", "--drop")
+    for words in (("queue", "drop", "4"), ("queue", "retry", "4"), forget):
         assert host.run(*words).code == 2
     with host.terminal("queue", "drop", "4") as terminal:
         terminal.shows("Drop finished of slot 4 of developer?")
         terminal.type(b"n\n")
         assert terminal.end() == 1
+    with host.terminal("queue", "drop", "4") as terminal:
+        terminal.shows("?")
+        terminal.type(b"\x04")
+        assert terminal.end() == 1
+    assert "nothing was changed" in terminal.text
     assert len(host.status()["refused"]) == 1
     with host.terminal("queue", "drop", "4") as terminal:
         terminal.shows("?")
@@ -148,7 +154,56 @@ def test_an_agent_with_something_to_lose_is_forgotten_only_with_drop(
     assert forgot == {"forgotten": "developer", "lost": ["1 update not delivered yet"]}
     status = host.status()
     assert (status["queued"], status["last_heartbeats"]) == ([], {})
-    assert len(status["history"]) == 1
+    (entry,) = status["history"]
+    assert (entry["outcome"], entry["reason"]) == ("local", "dropped by hand")
+
+
+def test_what_was_refused_is_forgotten_only_with_drop(
+    refusing: Backend, make_host: MakeHost
+) -> None:
+    """It is shown until somebody drops it; a hold is named, and goes as well."""
+    host = refused(refusing, make_host)
+    host.ok("hold", "--agent", "developer")
+    done = host.run("forget", "developer", "--yes", "--json")
+    assert (done.code, done.error["kind"]) == (1, "in_use")
+    assert "1 update refused" in done.error["message"]
+    with host.terminal("forget", "developer", "--drop", columns=200) as terminal:
+        terminal.shows("losing: 1 update refused by the backend, its hold?")
+        terminal.type(b"y\n")
+        assert terminal.end() == 0
+    assert host.status()["refused"] == []
+
+
+@pytest.mark.parametrize("words", [("queue", "drop", "4"), ("forget", "developer", "--drop")])
+def test_what_an_agent_says_while_a_person_is_asked_is_not_lost(
+    words: tuple[str, ...], make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Only what the person was shown is dropped."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    host.tick()
+    backend.away()
+    host.ok("pause")
+    with host.terminal(*words, columns=200) as terminal:
+        terminal.shows("?")
+        host.ok("complete")
+        terminal.type(b"y\n")
+        terminal.end()
+    assert "finished" in [update["status"] for update in host.status()["queued"]]
+    backend.well()
+    host.tick()
+    assert backend.slot(4)["status"] == "finished"
+
+
+def test_the_same_refusal_again_is_said_once(refusing: Backend, make_host: MakeHost) -> None:
+    """However often a person retries."""
+    host = refused(refusing, make_host)
+    refusing.fault(path="update", status=422, count=0)
+    reason = host.status()["history"][0]["reason"]
+    for _ in range(2):
+        host.ok("queue", "retry", "4", "--yes")
+        host.tick()
+    assert host.status()["history"][0]["reason"] == reason
 
 
 def test_tab_completes_what_the_state_knows(refusing: Backend, make_host: MakeHost) -> None:
