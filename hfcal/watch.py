@@ -41,6 +41,9 @@ class Screen(Protocol):
     def waiting(self, seconds: float) -> None:
         """The next pass begins in so many seconds; said every few seconds."""
 
+    def stopping(self) -> None:
+        """It was told to end after the running pass; called by a signal handler."""
+
 
 class Watch:
     """The loop.
@@ -73,9 +76,10 @@ class Watch:
         self._tick: Tick | None = None
 
     def run(self) -> None:
-        """Tick until SIGTERM or SIGINT, which lets the running pass end; a second one doesn't."""
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        """Tick until a signal to end, which lets the running pass end; a second one doesn't."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, self._stop)
         while not self._stopped:
             began = time.monotonic()
             status = self._pass()
@@ -130,6 +134,7 @@ class Watch:
         if self._stopped:
             raise SystemExit(128 + number)
         self._stopped = True
+        self._screen.stopping()
         self._signals.put(number)
         self._notifier.send("STOPPING=1")
         if self._tick is not None:

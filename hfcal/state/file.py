@@ -98,6 +98,13 @@ class StateFile:
                 f"{self.path} is damaged ({error}); the next tick sets it aside and rebuilds it"
             ) from error
 
+    def stamp(self) -> tuple[int, ...]:
+        """What is another one whenever the file was replaced; empty without a file."""
+        try:
+            return _facts(self.path.stat())
+        except OSError:
+            return ()
+
     @contextmanager
     def transaction(self) -> Iterator[State]:
         """Read, change, replace: the one way to change anything.

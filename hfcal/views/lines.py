@@ -22,7 +22,7 @@ def tick_lines(report: TickReport) -> list[str]:
     width = max((len(agent.agent_id) for agent in report.agents), default=0)
     lines = []
     for agent in report.agents:
-        lines.append(f"{agent.agent_id:<{width}}  {_agent_words(agent)}")
+        lines.append(f"{agent.agent_id:<{width}}  {agent_words(agent)}")
         lines += [
             f"{'':<{width}}  note: {_about(w.slot)}{one_line(w.message)}" for w in agent.warnings
         ]
@@ -56,7 +56,8 @@ def tick_sum(report: TickReport) -> str:
     return f"{dry}{', '.join(parts)} in {report.seconds:.1f} s"
 
 
-def _agent_words(agent: AgentReport) -> str:
+def agent_words(agent: AgentReport) -> str:
+    """What a tick did about one agent."""
     if agent.error is not None:
         return f"{agent.error.kind}: {one_line(agent.error.message, 500)}"
     slot = f"slot {agent.slot} " if agent.slot else ""

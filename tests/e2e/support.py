@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -30,6 +31,7 @@ from tests.forks import Forks
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CLAW = "srv1"
 DEADLINE = 20.0
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # Keeps what a woken agent gets, each wake in a folder of its own, and then does what a test wants.
 WAKE = """\
@@ -203,6 +205,20 @@ class Terminal:
     def shows(self, *texts: str) -> None:
         """Wait until it has shown each of these."""
         wait_until(lambda: self._read() and all(t in self.text for t in texts), what=self.text)
+
+    def end_of_screen(self) -> None:
+        """Wait until it has been drawn once more."""
+        seen = len(self._seen)
+        wait_until(lambda: self._read() and self._seen.count(b"\x1b[H", seen) >= 2, what=self.text)
+
+    def screen(self) -> list[str]:
+        """The lines as they were drawn last, without control sequences."""
+        drawn = self.text[: self.text.rfind("\x1b[H")].rpartition("\x1b[H")[2]
+        return [line.rstrip() for line in ESCAPE.sub("", drawn).splitlines() if line.strip()]
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def type(self, keys: bytes) -> None:
         """Type keys, such as Ctrl-C's."""

@@ -91,7 +91,7 @@ def test_a_command_prints_what_the_page_says(
             words = words.replace(theirs, ours)
         done = subprocess.run(
             ["/bin/sh", "-c", words],
-            env=host.environment(PATH=path, COLUMNS="200"),
+            env=host.environment(PATH=path, COLUMNS="200", LANG="C.UTF-8"),
             cwd=host.home,
             capture_output=True,
             text=True,

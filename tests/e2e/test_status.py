@@ -11,11 +11,10 @@ from hfcal.ids import SlotRef
 from hfcal.state.codec import encode_state
 from hfcal.state.records import Active, ActiveState, AgentState, HistoryEntry, State
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host, wait_past
+from tests.e2e.support import ESCAPE, Host, wait_past
 
 KEYS = ("former_virtual_id", "id")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)[;m]")
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def seconds_of(text: str) -> float:
@@ -167,6 +166,69 @@ def test_the_table_fits_a_narrow_terminal(make_backend: MakeBackend, make_host: 
     assert "\x1b" not in host.ok("status").stdout
 
 
+def test_where_only_ascii_is_sure_there_is_nothing_else(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """By locale or by terminal; with a locale that can, lines are drawn."""
+    host = make_host(make_backend())
+    host.tick()
+    for env in ({"LC_ALL": "C"}, {"LANG": "POSIX"}, {"PYTHONIOENCODING": "latin-1"}, {}):
+        assert host.ok("status", env=env).stdout.isascii(), env
+    assert not host.ok("status", env={"LANG": "C.UTF-8"}).stdout.isascii()
+    with host.terminal("status", env={"TERM": "dumb"}) as terminal:
+        assert terminal.end() == 0
+    assert terminal.text.isascii()
+
+
+def test_what_is_no_terminal_gets_whole_lines(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """So that grep finds what is there; and no colour, whoever forces it on others."""
+    long = "build-and-release-engineer-of-the-whole-department"
+    plan = {"agent": long, "plan_id": 98765}
+    host = make_host(make_backend(agents=[long], slots=[plan]), long)
+    host.tick()
+    host.ok("complete", "--summary", "words " * 40)
+    shown = host.ok("status", env={"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}).stdout
+    assert "\x1b" not in shown
+    (row,) = [line for line in shown.splitlines() if "finished" in line]
+    assert long in row
+    assert "words " * 30 in row
+    assert row == row.rstrip()
+
+
+def test_ids_are_never_cut_on_a_terminal(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """Where the columns have no room there is a line for each agent."""
+    backend = make_backend(
+        agents=["frontend-developer"], slots=[{"agent": "frontend-developer", "plan_id": 98765}]
+    )
+    host = make_host(backend, "frontend-developer")
+    backend.fault(path="update", status=503, count=0)
+    host.tick()
+    ident = host.status()["active"][0]["ident"]
+    for columns in (60, 80, 100):
+        with host.terminal("status", columns=columns) as terminal:
+            assert terminal.end() == 0
+        lines = ESCAPE.sub("", terminal.text).splitlines()
+        assert max(map(len, lines)) <= columns
+        assert any("frontend-developer" in line and ident in line for line in lines), lines
+
+
+def test_what_is_not_shown_is_counted_by_what_matters(lone_host: Host) -> None:
+    """An agent that fails counts as failing though it has a slot."""
+    moment = now()
+    state = State(created=moment.wall, configured=[f"agent-{n:02}" for n in range(60)])
+    for agent_id in state.configured:
+        agent = state.agent(agent_id)
+        agent.heartbeat = agent.good_heartbeat = moment.wall
+        agent.error, agent.error_kind = "answered 503", "server_error"
+        agent.active = Active(SlotRef(real=[12]), ActiveState.ONGOING, moment, "key")
+    lone_host.state_dir.mkdir(parents=True)
+    lone_host.state.write_bytes(encode_state(state))
+    with lone_host.terminal("watch", "--interval", "60s", columns=100) as terminal:
+        terminal.shows("server error, 1 unreachable")
+
+
 def crowded(host: Host, count: int) -> None:
     """A state of many agents: one fails, one is active, the others are free and well."""
     moment = now()
@@ -226,7 +288,7 @@ def test_an_agent_whose_wake_fails_is_not_shown_as_free(
     host = make_host(backend, "well", "developer", "loose")
     host.on_wake("exit 3")
     host.tick()
-    shown = host.ok("status", env={"COLUMNS": "200"}).stdout
+    shown = host.ok("status", env={"LANG": "C.UTF-8"}).stdout
     lines = [line.split() for line in shown.splitlines()]
     (row,) = [line for line in lines if line[:3] == ["developer", "wake", "fails"]]
     assert row[3] == "4"
@@ -249,7 +311,7 @@ def test_an_agent_that_was_never_asked_has_a_row(
     assert '"configured":["developer"]' in text
     text = text.replace('"configured":["developer"]', '"configured":["developer","newcomer"]')
     host.state.write_text(text, encoding="utf-8")
-    assert re.search(r"newcomer +not asked yet", host.ok("status").stdout)
+    assert re.search(r"newcomer +\| not asked yet", host.ok("status").stdout)
 
 
 def test_a_dumb_terminal_is_as_wide_as_it_is(

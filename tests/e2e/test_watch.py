@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from itertools import pairwise
+
+import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import wait_until
@@ -37,13 +40,9 @@ def test_watch_prints_what_is_new_and_goes_on_while_the_backend_is_away(
     backend.away()
     host = make_host(backend, env={"HFCAL_HEARTBEAT_INTERVAL": "1"})
     watch = host.start("watch")
-    first, news = watch.line(), watch.line()
-    assert "tick: 1 agent, 1 failed" in first
-    assert "news: developer" in news
+    assert re.search(r"Z tick: 1 agent, 1 failed in .* s; developer: .* closed", watch.line())
     backend.well()
-    well, news = watch.line(), watch.line()
-    assert "tick: 1 agent in" in well
-    assert "news: developer" in news
+    assert re.search(r"Z tick: 1 agent in .* s; developer: heartbeat is well again", watch.line())
     # Nothing happens, so nothing is printed.
     asked = len(backend.journal("heartbeat"))
     wait_until(lambda: len(backend.journal("heartbeat")) >= asked + 2)
@@ -100,6 +99,96 @@ def test_watch_on_a_terminal_is_a_live_view(make_backend: MakeBackend, make_host
         shown, hidden = (terminal.text.rfind(code) for code in ("\x1b[?25h", "\x1b[?25l"))
     assert shown > hidden >= 0
     assert "Traceback" not in terminal.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_gives_the_terminal_back(
+    number: int, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Exit 0, also when the terminal says that it goes."""
+    host = make_host(make_backend())
+    with host.terminal("watch", "--interval", "60s") as terminal:
+        terminal.shows("next pass")
+        terminal.send(number)
+        assert terminal.end() == 0
+    assert terminal.text.rfind("\x1b[?1049l") > terminal.text.rfind("\x1b[?1049h")
+
+
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """The shell has its own screen and cursor meanwhile; then the view is drawn again."""
+    host = make_host(make_backend())
+    with host.terminal("watch", "--interval", "60s") as terminal:
+        terminal.shows("next pass")
+        terminal.send(signal.SIGTSTP)
+        terminal.shows("\x1b[?1049l\x1b[?25h")
+        terminal.send(signal.SIGCONT)
+        terminal.shows("\x1b[?1049l\x1b[?25h\x1b[?1049h\x1b[?25l")
+        terminal.type(b"\x03")
+        assert terminal.end() == 0
+
+
+def test_ctrl_c_during_a_pass_says_what_it_does(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Or a person would press it again, which ends all at once."""
+    backend = make_backend(faults=[{"path": "heartbeat", "latency": 4, "count": 1}])
+    host = make_host(backend)
+    with host.terminal("watch", "--interval", "60s", columns=100) as terminal:
+        terminal.shows("0 of 1 agents")
+        terminal.type(b"\x03")
+        terminal.shows("stops after it")
+        assert terminal.end() == 0
+
+
+def test_the_live_view_tells_what_happened_to_whom(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """What the pass did, what an agent said meanwhile, and what there was before the view."""
+    backend = make_backend(slots=[{"agent": "developer", "id": i} for i in (4, 5)])
+    host = make_host(backend)
+    host.tick()
+    host.ok("complete", "--summary", "the first")
+    with host.terminal("watch", "--interval", "60s", columns=100) as terminal:
+        terminal.shows("developer: slot 4 finished: the first", "developer: slot 5 dispatched")
+        host.ok("complete", "--summary", "the second")
+        terminal.shows("developer: slot 5 finished: the second")
+
+
+@pytest.mark.parametrize("columns", [60, 100, 200])
+def test_the_live_view_tells_a_long_error_whole(
+    columns: int, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """In the row or below; the foot is always there, and nothing is wider than the screen."""
+    backend = make_backend(
+        agents=["developer", {"id": "frontend-developer", "bound": False}],
+        slots=[{"agent": "developer", "plan_id": 98765}],
+    )
+    host = make_host(backend, "developer", "frontend-developer")
+    host.on_wake("echo the gateway is away, start it with my-gateway --now >&2; exit 7")
+    with host.terminal("watch", "--interval", "60s", columns=columns) as terminal:
+        terminal.shows("frontend-developer", "next pass in")
+        terminal.end_of_screen()
+        shown = terminal.screen()
+    assert max(map(len, shown)) <= columns
+    flat = " ".join(" ".join(shown).split())
+    assert "start it with my-gateway --now" in flat
+    assert "hf user bind-agent" in flat
+    assert "next pass in" in shown[-1]
+
+
+def test_the_foot_stays_on_a_small_screen(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """With a damaged state as well, which is told on top."""
+    names = [f"agent-{n:02}" for n in range(40)]
+    host = make_host(make_backend(agents=names), *names)
+    with host.terminal("watch", "--interval", "60s", columns=100) as terminal:
+        terminal.shows("next pass in")
+        host.state.write_text("{", encoding="utf-8")
+        terminal.resize(120, 6)
+        terminal.shows("damaged", "next pass in")
+        terminal.end_of_screen()
+        assert "next pass in" in terminal.screen()[-1]
 
 
 def test_watch_outlives_a_state_file_that_cannot_be_used_for_a_while(
@@ -162,7 +251,7 @@ def test_what_is_printed_meanwhile_is_an_event_of_the_live_view(
     backend = make_backend(slots=[{"agent": "developer", "id": 4}])
     host = make_host(backend, wake={"adapter": "print", "command": None})
     with host.terminal("watch", "--interval", "60s", columns=200) as terminal:
-        terminal.shows("Z  --- wake developer (calendar:4)", "hfcal complete", "1 dispatched")
+        terminal.shows("Z  --- wake developer (calendar:4)", "hfcal complete", "slot 4 dispatched")
 
 
 def test_a_dumb_terminal_gets_lines(make_backend: MakeBackend, make_host: MakeHost) -> None:
