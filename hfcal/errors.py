@@ -80,6 +80,21 @@ class WrongSlotError(HfcalError):
     kind = "wrong_slot"
 
 
+class DeclinedError(HfcalError):
+    """The person who was asked said no, or nothing; nothing was done."""
+
+    kind = "declined"
+
+    def __init__(self) -> None:
+        super().__init__("nothing was changed")
+
+
+class UnknownAgentError(HfcalError):
+    """The state knows no such agent."""
+
+    kind = "unknown_agent"
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why one exchange with the backend, or one wake, failed.

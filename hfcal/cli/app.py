@@ -18,8 +18,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hfcal.cli import exits
-from hfcal.cli.shared import Shared, print_json, say, shared_options
-from hfcal.errors import HfcalError, InterruptedByUserError, page_of
+from hfcal.cli.shared import Shared, print_json, say, shared_of, shared_options
+from hfcal.errors import DeclinedError, HfcalError, InterruptedByUserError, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,11 @@ class SubGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.params += shared_options()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Without a word more it is help that is wanted, as of hfcal itself."""
+        wanted = [] if shared_of(ctx).json else ["--help"]
+        return super().parse_args(ctx, args or wanted)
 
 
 class Group(TyperGroup):
@@ -151,6 +156,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = make_app().main(words or ["--help"], prog_name="hfcal", standalone_mode=False)
     except _UsageError as error:
         return _usage(error, shared)
+    except typer.Abort:  # the end of input where a person was asked; Ctrl-C is a signal
+        return _failure(DeclinedError(), shared)
     except HfcalError as error:
         return _failure(error, shared)
     except OSError as error:

@@ -6,14 +6,7 @@ import sys
 
 import typer
 
-from hfcal.errors import HfcalError, UsageError
-
-
-class DeclinedError(HfcalError):
-    """The person said no; nothing was done."""
-
-    kind = "declined"
-
+from hfcal.errors import DeclinedError, UsageError
 
 YES = typer.Option(False, "--yes", "-y", help="Don't ask.")  # noqa: FBT003
 
@@ -33,9 +26,5 @@ def confirm(what: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"would {what}; say --yes to do it, as there is no terminal to ask on")
-    try:
-        agreed = typer.confirm(f"{what[0].upper()}{what[1:]}?", err=True)
-    except typer.Abort:  # the end of input is no yes
-        agreed = False
-    if not agreed:
-        raise DeclinedError("nothing was changed")
+    if not typer.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
+        raise DeclinedError

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 config = typer.Typer(
     help="Show the settings in use and where each came from; write them.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
     cls=SubGroup,

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import can_draw, print_json, shared_of
+from hfcal.cli.shared import can_draw, pass_over, print_json, shared_of
 from hfcal.errors import ConfigError, UsageError
 
 
@@ -27,7 +27,7 @@ def doctor(context: typer.Context) -> int:
         settings = shared.settings()
     except (ConfigError, UsageError) as found:
         error = found
-        settings = shared.settings(lenient=True)
+        settings = shared.settings(pass_over)
     findings = list(examine(Host(settings, error, shared.state_file(settings))))
     if shared.json:
         print_json(findings_document(findings))

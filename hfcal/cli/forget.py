@@ -9,17 +9,11 @@ import typer
 
 from hfcal.cli.asking import YES, confirm
 from hfcal.cli.queue import speaking_for
-from hfcal.cli.shared import print_json, say, shared_of
-from hfcal.errors import HfcalError
+from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
+from hfcal.errors import HfcalError, UnknownAgentError
 
 if TYPE_CHECKING:
     from hfcal.state.records import State
-
-
-class UnknownAgentError(HfcalError):
-    """The state knows no such agent."""
-
-    kind = "unknown_agent"
 
 
 class InUseError(HfcalError):
@@ -49,7 +43,7 @@ def forget(
     from hfcal.state.records import AgentState, State
 
     shared = shared_of(context)
-    settings = shared.settings(lenient=True)
+    settings = shared.settings(say_passed_over)
     state_file = shared.state_file(settings)
 
     def check(state: State) -> list[str]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from hfcal.cli.shared import Shared, duration_option, print_json, shared_of
+from hfcal.cli.shared import Shared, duration_option, print_json, say, say_passed_over, shared_of
 from hfcal.errors import UsageError
+
+if TYPE_CHECKING:
+    from hfcal.settings import Settings
+    from hfcal.state.records import State
 
 _ALL = typer.Option(False, "--all", help="All agents that hfcal knows.")  # noqa: FBT003
 
@@ -31,9 +37,9 @@ def hold(
     seconds = None if for_ is None else duration_option("--for", for_)
     until = None if seconds is None else now().wall + seconds
     shared = shared_of(context)
-    settings = shared.settings(lenient=True)
+    settings = shared.settings(say_passed_over)
     with shared.state_file(settings).transaction() as state:
-        names = _named(shared, every, [*settings.agents, *state.agents])
+        names = _named(shared, every, _known(settings, state))
         for agent_id in names:
             state.agent(agent_id).hold = Hold(until, one_line(reason, 300))
     if shared.json:
@@ -53,9 +59,9 @@ def release(context: typer.Context, every: bool = _ALL) -> int:  # noqa: FBT001
       hfcal release --agent developer
     """
     shared = shared_of(context)
-    settings = shared.settings(lenient=True)
+    settings = shared.settings(say_passed_over)
     with shared.state_file(settings).transaction() as state:
-        names = _named(shared, every, [*settings.agents, *state.agents])
+        names = _named(shared, every, _known(settings, state))
         held = [a for a in names if a in state.agents and state.agents[a].hold is not None]
         for agent_id in held:
             state.agents[agent_id].hold = None
@@ -69,14 +75,13 @@ def release(context: typer.Context, every: bool = _ALL) -> int:  # noqa: FBT001
 def _named(shared: Shared, every: bool, known: list[str]) -> list[str]:  # noqa: FBT001
     if every == bool(shared.agents):
         raise UsageError("say which agents, with --agent ID or --all")
-    if every:
-        return list(dict.fromkeys(known))
-    from hfcal.ids import valid_agent_id
+    if every and not known:
+        raise UsageError("no agent is known here yet; say which, with --agent ID")
+    if unknown := [agent_id for agent_id in shared.agents if agent_id not in known]:
+        say(f"not known here yet: {', '.join(unknown)}")
+    return list(dict.fromkeys(known if every else shared.agents))
 
-    for agent_id in shared.agents:
-        if not valid_agent_id(agent_id):
-            raise UsageError(
-                f"--agent = {agent_id!r:.140} is no agent id; "
-                "allowed: 1 to 128 printable ASCII characters without space"
-            )
-    return list(dict.fromkeys(shared.agents))
+
+def _known(settings: Settings, state: State) -> list[str]:
+    named = [] if settings.sources.get("agents") == "option" else settings.agents
+    return [*named, *state.configured, *state.agents]

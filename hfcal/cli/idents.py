@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hfcal.cli.shared import shared_of
+from hfcal.cli.shared import pass_over, shared_of
 from hfcal.errors import HfcalError
 
 
@@ -15,7 +15,7 @@ def idents(
     """Print agent ids or slot idents of the state file, one a line; nothing if that can't be."""
     shared = shared_of(context)
     try:
-        state = shared.state_file(shared.settings(lenient=True)).read()
+        state = shared.state_file(shared.settings(pass_over)).read()
     except HfcalError:
         return 0
     if state is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import Shared, duration_option, print_json, say, shared_of
+from hfcal.cli.shared import Shared, duration_option, pass_over, print_json, say, shared_of
 from hfcal.errors import NoActiveSlotError, UsageError, page_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _run(
         summary=_kept(summary),
     )
     seconds = None if timeout is None else duration_option("--timeout", timeout)
-    settings = shared.settings(lenient=True)
+    settings = shared.settings(pass_over)
     state_file = shared.state_file(settings)
     if not state_file.exists():
         raise NoActiveSlotError(

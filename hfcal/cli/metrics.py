@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import print_json, say, shared_of
+from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
 from hfcal.errors import HfcalError
 
 
@@ -34,7 +34,7 @@ def metrics(
     from hfcal.views.metrics import metrics_text
 
     shared = shared_of(context)
-    state_file = shared.state_file(shared.settings(lenient=True))
+    state_file = shared.state_file(shared.settings(say_passed_over))
     state, code = None, exits.OK
     try:
         state = state_file.read()

@@ -10,7 +10,7 @@ import typer
 
 from hfcal.cli.app import Command, SubGroup
 from hfcal.cli.asking import YES, confirm
-from hfcal.cli.shared import Shared, print_json, shared_of
+from hfcal.cli.shared import Shared, print_json, say_passed_over, shared_of
 from hfcal.errors import HfcalError, LockedError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 queue = typer.Typer(
     help="See and mend what waits to be sent or was refused.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
     cls=SubGroup,
@@ -48,7 +47,7 @@ def list_(context: typer.Context) -> int:
 
     shared = shared_of(context)
     moment = now()
-    state = shared.state_file(shared.settings(lenient=True)).read() or State(created=moment.wall)
+    state = shared.state_file(shared.settings(say_passed_over)).read() or State(created=moment.wall)
     if shared.agents:
         state.agents = {a: s for a, s in state.agents.items() if a in shared.agents}
     if shared.json:
@@ -110,7 +109,7 @@ def _mend(
     from hfcal.mending import find
     from hfcal.state.records import State
 
-    state_file = shared.state_file(shared.settings(lenient=True))
+    state_file = shared.state_file(shared.settings(say_passed_over))
     seen = find(state_file.read() or State(created=0.0), ident, shared.agents)
     if not seen:
         raise NotQueuedError(_nothing(ident))

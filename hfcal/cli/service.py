@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 service = typer.Typer(
     help="Print what to install so that hfcal runs by itself.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
     cls=SubGroup,

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 from typer.core import TyperOption
 
-from hfcal.errors import ConfigError, UsageError
+from hfcal.errors import ConfigError, HfcalError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hfcal.settings import Options, Settings
     from hfcal.state.file import StateFile
 
@@ -58,11 +60,11 @@ class Shared:
             log_format=self.log_format,
         )
 
-    def settings(self, *, lenient: bool = False) -> Settings:
+    def settings(self, pass_over: Callable[[HfcalError], None] | None = None) -> Settings:
         """All settings; see `hfcal.settings.load`."""
         from hfcal.settings import load
 
-        settings = load(self.options(), os.environ, lenient=lenient)
+        settings = load(self.options(), os.environ, pass_over=pass_over)
         if settings.log_file is not None:
             from hfcal.log import open_log
 
@@ -70,9 +72,9 @@ class Shared:
             try:
                 open_log(settings.log_file, level, settings.log_format)
             except ConfigError as error:
-                if not lenient:
+                if pass_over is None:
                     raise
-                say(error.message)
+                pass_over(error)
         return settings
 
     def state_file(self, settings: Settings) -> StateFile:
@@ -101,18 +103,11 @@ class Shared:
         """
         if len(self.agents) > 1:
             raise UsageError(f"one --agent, not {len(self.agents)}")
-        from hfcal.ids import valid_agent_id
-
-        named = [("--agent", self.agents[0])] if self.agents else []
-        named += [(name, os.environ.get(name, "")) for name in ("HFCAL_AGENT_ID", "AGENT_ID")]
-        for where, value in named:
-            if value or where == "--agent":
-                if not valid_agent_id(value):
-                    raise UsageError(
-                        f"{where} = {value!r:.140} is no agent id; "
-                        "allowed: 1 to 128 printable ASCII characters without space"
-                    )
-                return value
+        if self.agents:
+            return self.agents[0]
+        for name in ("HFCAL_AGENT_ID", "AGENT_ID"):
+            if os.environ.get(name):
+                return _agent(name, os.environ[name])
         return None
 
 
@@ -130,6 +125,15 @@ def say(message: str) -> None:
     """Tell a person something that is not the answer; nobody listening changes nothing."""
     with contextlib.suppress(OSError):
         print(f"hfcal: {message}", file=sys.stderr, flush=True)
+
+
+def say_passed_over(error: HfcalError) -> None:
+    """Tell a person that a part of the settings is passed over."""
+    say(f"{error.message}; going on without it")
+
+
+def pass_over(_: HfcalError) -> None:
+    """Say nothing: an agent's word counts whatever is wrong with the settings."""
 
 
 def shared_of(context: typer.Context) -> Shared:
@@ -165,7 +169,7 @@ def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> Ty
             return value
         shared = shared_of(context)
         if name == "agents":
-            shared.agents += value
+            shared.agents += [_agent(first, agent_id) for agent_id in value]
         elif name == "verbose":
             shared.verbose += value
         elif name == "lock_timeout":
@@ -179,8 +183,19 @@ def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> Ty
     )
 
 
+def _agent(where: str, agent_id: str) -> str:
+    from hfcal.ids import valid_agent_id
+
+    if valid_agent_id(agent_id):
+        return agent_id
+    raise UsageError(
+        f"{where} = {agent_id!r:.140} is no agent id; "
+        "allowed: 1 to 128 printable ASCII characters without space"
+    )
+
+
 def _duration(where: str, text: str) -> float:
-    from hfcal.settings import duration
+    from hfcal.readers import duration
 
     try:
         return duration(text)

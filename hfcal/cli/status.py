@@ -7,7 +7,8 @@ import sys
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import print_json, say, shared_of
+from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
+from hfcal.errors import UnknownAgentError
 
 
 def status(
@@ -29,40 +30,41 @@ def status(
     Example, for a monitor:
       hfcal status --check
     """
-    from hfcal.clock import age, now
-    from hfcal.news import names
+    from hfcal.clock import now
     from hfcal.state.records import State
-    from hfcal.views.documents import stale_after, stale_agents, status_document
+    from hfcal.views.documents import status_document
 
     shared = shared_of(context)
     # A broken config must not hide what is going on, as long as the state file can be found.
-    state_file = shared.state_file(shared.settings(lenient=True))
+    state_file = shared.state_file(shared.settings(say_passed_over))
     found = state_file.read()
     moment = now()
     state = found or State(created=moment.wall)
     if found is None:
         say(f"there is no state file {state_file.path} yet: no tick has run here as this user")
     if shared.agents:
+        for agent_id in shared.agents:
+            if found is not None and agent_id not in {*state.agents, *state.configured}:
+                raise UnknownAgentError(
+                    f"{state_file.path} knows no agent {agent_id}; "
+                    "hfcal status names those it knows"
+                )
         state.agents = {a: s for a, s in state.agents.items() if a in shared.agents}
         state.configured = [a for a in state.configured if a in shared.agents]
         state.history = [e for e in state.history if e.agent_id in shared.agents]
     if history is not None:
         state.history = state.history[-history:] if history else []
-    late = []
+    wrong: list[str] = []
     if check:
-        limit = stale_after(state)
-        waiting = [u.since for s in state.agents.values() for u in s.queue]
-        if found is None or not state.configured:
-            late.append("no tick has run")
-        if stale := stale_agents(state, moment):
-            late.append(f"no good heartbeat for {age(limit)}: {names(stale)}")
-        if waiting and moment.wall - min(waiting) > limit:
-            late.append(f"updates wait since {age(moment.wall - min(waiting))}")
+        from hfcal.views.check import besides, late
+
+        wrong = late(state, moment)
     if shared.json:
         print_json(status_document(state, moment))
     elif check:
-        if late or not shared.quiet:
-            print("; ".join(late) or "all agents are well")
+        if wrong or not shared.quiet:
+            well = [] if wrong else ["heartbeats and deliveries are in time"]
+            print("; ".join(filter(None, [*wrong, *well, besides(state, moment)])))
     else:
         from hfcal.views.tables import HISTORY, print_status
 
@@ -73,4 +75,4 @@ def status(
             history=HISTORY if history is None else history,
             whole=bool(shared.verbose or shared.agents),
         )
-    return exits.FAILED if late else exits.OK
+    return exits.FAILED if wrong else exits.OK

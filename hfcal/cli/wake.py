@@ -14,7 +14,6 @@ from hfcal.errors import Fault, UsageError
 
 wake = typer.Typer(
     help="Try out how agents are woken.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
     cls=SubGroup,

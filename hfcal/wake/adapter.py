@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from hfcal.errors import ConfigError
-from hfcal.settings import closest
+from hfcal.readers import closest
 from hfcal.state.records import Wake
 
 
@@ -88,7 +88,7 @@ class Table:
 
     def seconds(self, key: str, default: float, *, least: float, most: float) -> float:
         """A duration in seconds."""
-        from hfcal.settings import duration
+        from hfcal.readers import duration
 
         value = self.take(key, default)
         try:

@@ -6,10 +6,10 @@ import re
 import time
 from datetime import UTC, datetime
 
-from hfcal.clock import now
+from hfcal.clock import Moment, now
 from hfcal.ids import SlotRef
 from hfcal.state.codec import encode_state
-from hfcal.state.records import Active, ActiveState, AgentState, HistoryEntry, State
+from hfcal.state.records import Active, ActiveState, AgentState, HistoryEntry, State, Update
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import ESCAPE, Host, wait_past
 
@@ -42,6 +42,7 @@ def test_hold_and_release(make_backend: MakeBackend, make_host: MakeHost) -> Non
     assert host.status()["held"] == []
     for words in (("--all", "--agent", "a1"), ("--all", "--for", "soon")):
         assert host.run("hold", *words, "--json").error["kind"] == "usage"
+    assert "not known here yet: a3" in host.ok("hold", "--agent", "a3").stderr
 
 
 def test_status_tells_all_there_is_from_the_file_alone(
@@ -138,7 +139,54 @@ def test_status_check_is_for_monitoring(make_backend: MakeBackend, make_host: Ma
     late = host.run("status", "--check", "--json")
     assert (late.code, late.json["stale"]) == (1, ["loose"])
     shown = host.run("status", "--check")
-    assert (shown.code, "loose" in shown.stdout) == (1, True)
+    assert shown.code == 1
+    assert shown.stdout.startswith("no good heartbeat ever: loose (agent loose is not bound")
+    assert shown.stdout.count("\n") == 1
+
+
+def test_status_check_says_what_is_late_since_when_and_why(lone_host: Host) -> None:
+    """On one line; what is merely refused or overdue is named, and no failure."""
+    moment = now()
+    wall = moment.wall
+    developer = AgentState(heartbeat=wall, good_heartbeat=wall)
+    developer.active = Active(
+        SlotRef(real=[12]),
+        ActiveState.ONGOING,
+        Moment(wall - 7200, "", 0.0),
+        "key",
+        slot={"id": 12, "estimated_duration": 5},
+    )
+    state = State(wall, agents={"developer": developer}, configured=["developer"])
+
+    def check(code: int) -> str:
+        lone_host.state_dir.mkdir(parents=True, exist_ok=True)
+        lone_host.state.write_bytes(encode_state(state))
+        done = lone_host.run("status", "--check")
+        assert (done.code, done.stdout.count("\n")) == (code, 1)
+        return done.stdout.strip()
+
+    assert check(0) == "heartbeats and deliveries are in time; 1 overdue"
+    for ident, status, since in ((9, "finished", wall - 600), (10, "ongoing", wall)):
+        update = Update(state.take_number(), SlotRef(real=[ident]), status, since)
+        update.error = "answered 503"
+        developer.queue.append(update)
+    waits = "developer: finished of slot 9 waits for 10 min (answered 503), with 1 more; 1 overdue"
+    assert check(1) == waits
+    developer.queue, developer.active, developer.error = [], None, "answered 401"
+    developer.good_heartbeat = wall - 3 * 86_400
+    assert check(1) == "no good heartbeat for 3 d 0 h: developer (answered 401)"
+
+
+def test_an_agent_that_nobody_knows_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """A misspelt one is no quiet one; an id that can't be is a wrong use, as everywhere."""
+    host = make_host(make_backend())
+    host.tick()
+    for words in (("status",), ("status", "--check")):
+        done = host.run(*words, "--agent", "develper", "--json")
+        assert (done.code, done.error["kind"]) == (1, "unknown_agent")
+    for words in (("status",), ("queue", "list"), ("tick",), ("metrics",)):
+        done = host.run(*words, "--agent", "two words", "--json")
+        assert (done.code, done.error["kind"]) == (2, "usage")
 
 
 def test_the_table_fits_a_narrow_terminal(make_backend: MakeBackend, make_host: MakeHost) -> None:

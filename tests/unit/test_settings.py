@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from hfcal import settings as module
 from hfcal.errors import ConfigError, HfcalError, UsageError
-from hfcal.settings import KEYS, Options, Settings, config_path, duration, load
+from hfcal.readers import duration
+from hfcal.settings import KEYS, Options, Settings, config_path, load
 from tests.unit.support import thorough
 
 SECRET = "s3cret-Key-value"
@@ -554,14 +555,14 @@ def test_a_broken_config_never_refuses_an_agents_word(config, text):
         (Options(config=config, state=Path("/s.json")), {"HFCAL_CONCURRENCY": "odd"}),
         (Options(), {"HFCAL_CONFIG": str(config), "HFCAL_STATE": "/s.json"}),
     ):
-        assert load(options, environment, lenient=True).state_file == Path("/s.json")
+        assert load(options, environment, pass_over=lambda _: None).state_file == Path("/s.json")
 
 
 @linux_only
 def test_without_a_word_the_default_is_found_all_the_same(config, home):
     """A broken config doesn't keep the default from leading to the state file."""
     config.write_text("odd = ", encoding="utf-8")
-    settled = load(Options(config=config), {}, lenient=True)
+    settled = load(Options(config=config), {}, pass_over=lambda _: None)
     assert settled.state_file == home / ".local" / "state" / "hfcal" / "state.json"
 
 
@@ -570,19 +571,19 @@ def test_a_broken_config_of_the_host_still_means_the_hosts_state(text):
     """The default is /var/lib/hfcal/state.json while the config is /etc/hfcal/config.toml."""
     module.SYSTEM_CONFIG.parent.mkdir()
     module.SYSTEM_CONFIG.write_text(text, encoding="utf-8")
-    assert load(Options(), {}, lenient=True).state_file == module.SYSTEM_STATE
+    assert load(Options(), {}, pass_over=lambda _: None).state_file == module.SYSTEM_STATE
 
 
 def test_what_can_be_read_counts_beside_what_cannot(config):
     """One bad value doesn't take the others away."""
     config.write_text("concurrency = 'many'\nbackend_url = 'http://x'\n", encoding="utf-8")
-    assert load(Options(config=config), {}, lenient=True).backend_url == "http://x"
+    assert load(Options(config=config), {}, pass_over=lambda _: None).backend_url == "http://x"
 
 
 def test_a_home_that_cannot_be_looked_into_is_no_bug(monkeypatch):
     """Where the user's config can't even be looked for, an agent's word is taken all the same."""
     monkeypatch.setenv("HOME", "/" + "x" * 5000)
-    settled = load(Options(), {"HFCAL_STATE": "/s.json"}, lenient=True)
+    settled = load(Options(), {"HFCAL_STATE": "/s.json"}, pass_over=lambda _: None)
     assert settled.state_file == Path("/s.json")
 
 
