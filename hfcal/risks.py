@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,14 @@ class Risk:
         code: Its name in docs/doctor.md.
         kind: What it is there; another kind is another risk.
         message: For people, with what to do.
+        mend: A command that does it; empty for none.
     """
 
     about: str
     code: str
     kind: str
     message: str
+    mend: str = ""
 
 
 def risks_of(settings: Settings, state_file: Path) -> Iterator[Risk]:
@@ -54,11 +57,13 @@ def risks_of(settings: Settings, state_file: Path) -> Iterator[Risk]:
         )
     file = settings.api_key_file
     if settings.api_key and file is not None and _readable_by_others(file):
+        mend = f"chmod 600 {shlex.quote(str(file))}"
         yield Risk(
             "key file",
             "key-readable",
             str(file),
-            f"{file} can be read by every user of this host: chmod 600 {file}",
+            f"{file} can be read by every user of this host: {mend}",
+            mend,
         )
 
 

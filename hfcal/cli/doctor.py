@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import can_draw, pass_over, print_json, shared_of
-from hfcal.errors import ConfigError, UsageError
+from hfcal.cli.shared import can_draw, print_json, shared_of
+from hfcal.errors import HfcalError
 
 
 def doctor(context: typer.Context) -> int:
@@ -19,16 +20,17 @@ def doctor(context: typer.Context) -> int:
       hfcal doctor
     """
     from hfcal.doctor import Host, examine
+    from hfcal.settings import load
     from hfcal.views.findings import finding_lines, findings_document
 
     shared = shared_of(context)
-    error: ConfigError | UsageError | None = None
-    try:
-        settings = shared.settings()
-    except (ConfigError, UsageError) as found:
-        error = found
-        settings = shared.settings(pass_over)
-    findings = list(examine(Host(settings, error, shared.state_file(settings))))
+    errors: list[HfcalError] = []
+    # Not by `shared`, which opens the log: that makes a file, and here nothing is changed.
+    settings = load(shared.options(), os.environ, pass_over=errors.append)
+    given = [("--config", shared.config), ("--state", shared.state)]
+    words = tuple(word for name, value in given if value for word in (name, value))
+    host = Host(settings, tuple(errors), shared.state_file(settings), words)
+    findings = list(examine(host))
     if shared.json:
         print_json(findings_document(findings))
     else:
@@ -38,6 +40,4 @@ def doctor(context: typer.Context) -> int:
 
 
 def _colour() -> bool:
-    import os
-
     return can_draw(sys.stdout) and not os.environ.get("NO_COLOR")

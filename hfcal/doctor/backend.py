@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -33,7 +34,7 @@ def check_backend(host: Host) -> Iterator[Finding]:
     took = round((time.monotonic() - began) * 1000)
     bridge.close()
     told: Told = {}
-    bad = None if fault is None else _bad(fault)
+    bad = None if fault is None else _bad(host, fault)
     if bad is not None:
         yield bad
     else:
@@ -70,14 +71,18 @@ def ask(bridge: Bridge, agent_id: str) -> Fault | None:
     return None
 
 
-def _bad(fault: Fault) -> Finding | None:
+def _bad(host: Host, fault: Fault) -> Finding | None:
     """What is wrong with the backend as such."""
+    look = f"curl -sSi --max-time 10 {shlex.quote(host.settings.backend_url)}"
     if fault.kind == "bad_response" and fault.http_status is not None:
-        return Finding("backend-odd", "error", fault.message, "correct backend_url")
-    if fault.kind in {"unreachable", "timeout", "bad_response", "unauthorized"}:
-        return Finding(f"backend-{fault.kind.replace('_', '-')}", "error", fault.message)
+        return Finding("backend-odd", "error", fault.message, look)
+    if fault.kind in {"unreachable", "timeout", "bad_response"}:
+        return Finding(f"backend-{fault.kind.replace('_', '-')}", "error", fault.message, look)
+    if fault.kind == "unauthorized":
+        mend = host.command("config", "set", "api_key_file", "PATH")
+        return Finding("backend-unauthorized", "error", fault.message, mend)
     if fault.kind == "server_error":
-        return Finding("backend-status", "error", fault.message, "look at the backend's log")
+        return Finding("backend-status", "error", fault.message, look)
     return None
 
 
@@ -95,9 +100,9 @@ def _clock(date: str) -> Iterator[Finding]:
     yield Finding(
         "clock-off",
         severity,
-        f"this host's clock is {age(abs(ahead))} {word} the backend's, so slots are due at the "
-        "wrong time",
-        "timedatectl status, here and there",
+        f"this host's clock is {age(abs(ahead))} {word} the backend's: what it tells of starts is "
+        "wrong, and with due_check slots are due at the wrong time",
+        "timedatectl status",
     )
 
 
@@ -113,7 +118,7 @@ def _bindings(host: Host, told: Told) -> Iterator[Finding]:
         elif answer:
             bound += 1
         else:
-            yield Finding("agent-unbound", "error", why, "hf user bind-agent, on the server")
+            yield Finding("agent-unbound", "error", why, "hf user bind-agent")
     if bound:
         agents = f"{bound} agent{'s are' if bound > 1 else ' is'}"
         yield Finding("binding", "ok", f"{agents} bound to claw {claw}")
@@ -124,7 +129,7 @@ def _bindings(host: Host, told: Told) -> Iterator[Finding]:
             "note",
             f"only a heartbeat can tell whether bound to claw {claw}: {names(untold)}"
             + (f"; asked otherwise, {fault.message}" if fault else ""),
-            "hfcal tick --dry-run",
+            host.command("tick", "--dry-run"),
         )
 
 

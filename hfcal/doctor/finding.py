@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
-from hfcal.errors import ConfigError, UsageError
+from hfcal.errors import HfcalError
 from hfcal.settings import Settings
 from hfcal.state.file import StateFile
 
@@ -17,7 +18,7 @@ class Finding:
         code: Its name in docs/doctor.md.
         severity: `ok`, `note`, `warning` or `error`.
         message: What was found, about which agent or file.
-        mend: What to do; empty when there is nothing to do.
+        mend: The command that mends it, or helps to; empty when there is none. The docs tell more.
     """
 
     code: str
@@ -37,10 +38,16 @@ class Host:
 
     Attributes:
         settings: What of them could be read.
-        error: Why not all of them could.
+        errors: Why not all of them could.
         state_file: The state file by them.
+        given: The options that say where config and state are, for the commands that mend.
     """
 
     settings: Settings
-    error: ConfigError | UsageError | None
+    errors: tuple[HfcalError, ...]
     state_file: StateFile
+    given: tuple[str, ...] = ()
+
+    def command(self, *words: str) -> str:
+        """An hfcal command that mends something, to be pasted into a shell."""
+        return shlex.join(["hfcal", *words, *self.given])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator
+from itertools import chain
 
 from hfcal import __version__
 from hfcal.clock import age, now
@@ -25,26 +28,21 @@ _LEAST_SPACE = 50 * 1024 * 1024
 def check_state(host: Host) -> Iterator[Finding]:
     """Whether the state can be used, ticks run, and nothing is stuck."""
     path = host.state_file.path
-    owner = owner_of(path)
-    if owner is not None and not is_shared(path.parent):
-        yield Finding(
-            "state-owner",
-            "error",
-            f"{path} belongs to {owner}, so this user can't use it",
-            f"sudo -u {owner} hfcal doctor, or the setting group",
-        )
+    closed = _closed(host)
+    if closed is not None:
+        yield closed
         return
     try:
         state = host.state_file.read()
     except StateError as error:
-        yield Finding("state-unusable", "error", error.message, "see the message")
+        yield Finding("state-unusable", "error", error.message, host.command("tick"))
         return
     if state is None:
         yield Finding(
             "state-missing",
             "warning",
             f"there is no state file {path}: no tick has run here as this user",
-            "hfcal tick, then hfcal service cron",
+            host.command("tick"),
         )
         return
     expected = 0o660 if is_shared(path.parent) else 0o600
@@ -54,27 +52,63 @@ def check_state(host: Host) -> Iterator[Finding]:
             "state-readable",
             "warning",
             f"{path} can be used by others ({mode:04o})",
-            f"chmod {expected:o} {path}",
+            f"chmod {expected:o} {shlex.quote(str(path))}",
+        )
+    if not is_shared(path.parent) and path.parent.stat().st_mode & 0o1022 in {0o002, 0o020, 0o022}:
+        yield Finding(
+            "state-readable",
+            "warning",
+            f"others can replace what is in {path.parent}",
+            f"chmod 700 {shlex.quote(str(path.parent))}",
         )
     yield Finding("state", "ok", f"{path} can be read, {len(state.agents)} agents")
-    yield from _version(state)
+    yield from _version(host, state)
     yield from _ticks(host, state)
     yield from _early(host, state)
-    yield from _stuck(state)
+    yield from _stuck(host, state)
+
+
+def _closed(host: Host) -> Finding | None:
+    """What this user can't write to, or shouldn't, though a tick would."""
+    path = host.state_file.path
+    locks = path.with_name(f"{path.name}.locks")
+    directory = next(place for place in path.parents if os.path.exists(place))  # noqa: PTH110
+    # From the outside in: what is in a closed directory can't be looked at.
+    for place in chain((directory, locks, path), locks.glob("*.lock")):
+        if not os.path.exists(place):  # noqa: PTH110  # Path raises where it may not look
+            continue
+        owner = owner_of(place)
+        ways = os.R_OK | os.W_OK | (os.X_OK if place.is_dir() else 0)
+        if os.access(place, ways):
+            # root could, and what it saves is its own from then on.
+            if owner is None or place == directory or is_shared(path.parent):
+                continue
+        elif owner is None:
+            mend = f"chmod u+rwX {shlex.quote(str(place))}"
+            return Finding("state-closed", "error", f"{place} can't be written to", mend)
+        return Finding(
+            "state-owner",
+            "error",
+            f"{place} belongs to {owner}, so this user can't use it; the setting group shares it",
+            f"sudo -u {owner} {host.command('doctor')}",
+        )
+    return None
 
 
 def _ticks(host: Host, state: State) -> Iterator[Finding]:
     last = max((a.heartbeat or 0.0 for a in state.agents.values()), default=0.0)
     since = now().wall - last
     if not last:
-        yield Finding("tick-never", "warning", "no tick has asked the backend yet", "hfcal tick")
+        yield Finding(
+            "tick-never", "warning", "no tick has asked the backend yet", host.command("tick")
+        )
     elif since > stale_after(state):
         yield Finding(
             "tick-late",
             "error",
             f"the last tick was {age(since)} ago, and one is expected each "
             f"{age(state.heartbeat_every)}",
-            "is cron or the timer running? hfcal service cron prints the line",
+            host.command("service", "cron"),
         )
     else:
         yield Finding("tick", "ok", f"the last tick was {age(since)} ago")
@@ -82,24 +116,31 @@ def _ticks(host: Host, state: State) -> Iterator[Finding]:
         agent = state.agents.get(agent_id)
         # Whether it is bound the backend is asked as well: `check_backend`.
         if agent is not None and agent.error and agent.error_kind != "not_bound":
-            yield Finding("agent-failing", "error", f"agent {agent_id}: {agent.error}")
+            yield Finding(
+                "agent-failing",
+                "error",
+                f"agent {agent_id}: {agent.error}",
+                host.command("tick", "-v", "--agent", agent_id),
+            )
+    # Whom a person names here is not all there are.
+    listed = host.settings.agents if host.settings.sources.get("agents") == "file" else ()
     for agent_id in state.configured:
-        if host.settings.agents and agent_id not in host.settings.agents:
+        if listed and agent_id not in listed:
             yield Finding(
                 "agent-gone",
                 "note",
                 f"agent {agent_id} was in the last tick and is no longer in agents",
-                f"hfcal forget {agent_id}, if it is gone",
+                host.command("forget", agent_id),
             )
 
 
-def _version(state: State) -> Iterator[Finding]:
+def _version(host: Host, state: State) -> Iterator[Finding]:
     if state.version and state.version != __version__:
         yield Finding(
             "other-version",
             "warning",
             f"the last tick was made by hfcal {state.version}, and this is {__version__}",
-            "hfcal service cron prints a line with this one's path",
+            host.command("service", "cron"),
         )
 
 
@@ -123,11 +164,11 @@ def _early(host: Host, state: State) -> Iterator[Finding]:
                     "note",
                     f"agent {agent_id}: the backend lists slot {ident} {age(seconds)} before its "
                     "time, and what it lists is dispatched",
-                    "hfcal config set due_check true, to wait for scheduled_at",
+                    host.command("config", "set", "due_check", "true"),
                 )
 
 
-def _stuck(state: State) -> Iterator[Finding]:
+def _stuck(host: Host, state: State) -> Iterator[Finding]:
     moment = now()
     for agent_id, agent in state.agents.items():
         old = [u for u in agent.queue if moment.wall - u.since > stale_after(state)]
@@ -137,7 +178,7 @@ def _stuck(state: State) -> Iterator[Finding]:
                 "warning",
                 f"agent {agent_id}: {old[0].status} of slot {old[0].ref.ident} waits for "
                 f"{age(moment.wall - old[0].since)}: {old[0].error or 'not tried yet'}",
-                "hfcal queue list",
+                host.command("queue", "list", "--agent", agent_id),
             )
         for refusal in agent.refused:
             update = refusal.update
@@ -146,7 +187,7 @@ def _stuck(state: State) -> Iterator[Finding]:
                 "warning",
                 f"agent {agent_id}: {update.status} of slot {update.ref.ident} was refused: "
                 f"{refusal.error}",
-                f"hfcal queue retry {update.ref.ident}, or drop",
+                host.command("queue", "retry", update.ref.ident),
             )
 
 
@@ -156,6 +197,8 @@ def check_space(host: Host) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     mib = free // 1024**2
     if free < _LEAST_SPACE:
-        yield Finding("disk-full", "error", f"{place} has {mib} MiB left", "free some room")
+        yield Finding(
+            "disk-full", "error", f"{place} has {mib} MiB left", f"df -h {shlex.quote(str(place))}"
+        )
     else:
         yield Finding("disk", "ok", f"{place} has {mib} MiB left")

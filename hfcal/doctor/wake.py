@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import ConfigError
+from hfcal.wake.adapter import WakeError
+from hfcal.wake.secrets import HasSecrets
 from hfcal.wake.wakers import Wakers
 
 CRON_PATH = "/usr/bin:/bin"
@@ -20,35 +23,48 @@ _ADAPTERS_WITH_URL = {"webhook": None, "openclaw": "http://127.0.0.1:18789"}
 def check_wake(host: Host) -> Iterator[Finding]:
     """Whether each agent could be woken."""
     settings = host.settings
-    if host.error is not None and settings.wake is None:
+    if host.errors and settings.wake is None:
         return
     try:
-        Wakers(settings, answer_on_stdout=False)
+        wakers = Wakers(settings, answer_on_stdout=False)
     except ConfigError as error:
-        yield Finding("wake-invalid", "error", error.message)
+        yield Finding("wake-invalid", "error", error.message, host.command("config", "path"))
         return
+    for where, adapter in wakers.adapters.items():
+        yield from _secrets(where, adapter)
     tables = {"wake": settings.wake or {}} if settings.wake else {}
     tables |= {f"agent.{a}.wake": table for a, table in settings.agent_wakes.items()}
     for where, table in tables.items():
-        adapter = str(table.get("adapter"))
-        if adapter == "command":
-            yield from _program(where, str(table["command"][0]))
-        elif adapter in _ADAPTERS_WITH_URL:
-            url = str(table.get("url") or _ADAPTERS_WITH_URL[adapter])
+        adapter_name = str(table.get("adapter"))
+        if adapter_name == "command":
+            yield from _program(host, where, str(table["command"][0]))
+        elif adapter_name in _ADAPTERS_WITH_URL:
+            url = str(table.get("url") or _ADAPTERS_WITH_URL[adapter_name])
             yield from _listening(where, url, settings.request_timeout)
-        elif adapter == "spool":
+        elif adapter_name == "spool":
             yield from _directory(where, Path(str(table["dir"])).expanduser())
 
 
-def _program(where: str, program: str) -> Iterator[Finding]:
+def _secrets(where: str, adapter: object) -> Iterator[Finding]:
+    """Whether what the adapter is to send as a secret is there."""
+    for secret in adapter.secrets if isinstance(adapter, HasSecrets) else ():
+        try:
+            secret.read()
+        except WakeError as error:
+            mend = f"ls -l {shlex.quote(str(secret.file))}" if secret.file else f"env {secret.env}"
+            yield Finding("wake-secret", "error", f"[{where}] {error}", mend)
+
+
+def _program(host: Host, where: str, program: str) -> Iterator[Finding]:
     if "{" in program:
         return
     if os.sep in program and not Path(program).is_absolute():
         yield Finding(
             "wake-command-path",
             "error",
-            f"[{where}] {program} is found from some folders and not from others",
-            "write its absolute path",
+            f"[{where}] {program} is found from some folders and not from others; write its "
+            "absolute path",
+            host.command("config", "path"),
         )
         return
     if shutil.which(program, path=CRON_PATH) is not None:
@@ -59,15 +75,17 @@ def _program(where: str, program: str) -> Iterator[Finding]:
         yield Finding(
             "wake-command-missing",
             "error",
-            f"[{where}] {program} is no program that this user can start",
-            "write the absolute path of one",
+            f"[{where}] {program} is no program that this user can start; write the absolute "
+            "path of one",
+            host.command("config", "path"),
         )
     elif os.sep not in program:
         yield Finding(
             "wake-command-path",
             "error",
-            f"[{where}] {program} is found here, but not with cron's PATH ({CRON_PATH})",
-            f"write {here} in its place",
+            f"[{where}] {program} is {here} here, and not found with cron's PATH ({CRON_PATH}); "
+            "write its absolute path",
+            host.command("config", "path"),
         )
     else:
         yield Finding("wake-command", "ok", f"[{where}] {program} can be started")
@@ -83,7 +101,7 @@ def _listening(where: str, url: str, seconds: float) -> Iterator[Finding]:
             "wake-unreachable",
             "error",
             f"[{where}] nobody answers at {parts.hostname}:{port}: {error.strerror or error}",
-            "start what the agents are woken by, or correct url",
+            f"curl -sSi --max-time 10 {shlex.quote(f'{parts.scheme}://{parts.netloc}')}",
         )
     else:
         yield Finding("wake-url", "ok", f"[{where}] {parts.hostname}:{port} takes connections")
@@ -98,5 +116,5 @@ def _directory(where: str, directory: Path) -> Iterator[Finding]:
             "wake-spool-closed",
             "error",
             f"[{where}] {place} can't be written to by this user",
-            f"ls -ld {place}",
+            f"ls -ld {shlex.quote(str(place))}",
         )

@@ -32,8 +32,9 @@ def finding_lines(findings: Iterable[Finding], *, quiet: bool, colour: bool) -> 
             word = f"\x1b[{_COLOURS[finding.severity]}m{word}\x1b[0m"
         yield f"{word} {one_line(finding.message, 1000)}"
         if finding.severity != "ok":
-            mend = f"{one_line(finding.mend, 500)}; " if finding.mend else ""
-            yield f"         -> {mend}docs/doctor.md#{finding.code}"
+            if finding.mend:
+                yield f"         $ {one_line(finding.mend, 500)}"
+            yield f"         docs/doctor.md#{finding.code}"
     if bad:
         yield f"{bad} to mend"
     elif not quiet:

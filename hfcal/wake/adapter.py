@@ -147,6 +147,12 @@ class Table:
 
     def bad(self, key: str, value: object, allowed: str) -> ConfigError:
         """The error for a value that isn't allowed."""
+        if value is None:
+            import difflib
+
+            # Misspelt, it is there under another name.
+            for near in difflib.get_close_matches(key, self._left, 1, 0.6):
+                return ConfigError(f"unknown key {self._where}.{near}; did you mean {key}?")
         shown = "missing" if value is None else f"{value!r:.140}"
         return ConfigError(f"{self._where}.{key} = {shown}: allowed: {allowed}")
 

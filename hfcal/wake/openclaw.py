@@ -58,6 +58,11 @@ class OpenClawAdapter:
             ca_file=table.optional_path("ca_file"),
         )
 
+    @property
+    def secrets(self) -> list[Secret]:
+        """The hooks token."""
+        return [self.token]
+
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Have the gateway admit a run, or queue an event.
 

@@ -33,13 +33,24 @@ class Wakers:
                 '[wake]  adapter = "command"  command = ["my-agent", "--message", "{message}"]'
             )
         common = settings.wake or {}
-        self.parallel = _parallel(common)
         place = settings.state_file
-        self._default = _adapter(common, "wake", place, answer_on_stdout) if settings.wake else None
-        self._own = {
-            agent_id: _adapter(table, f"agent.{agent_id}.wake", place, answer_on_stdout)
-            for agent_id, table in settings.agent_wakes.items()
-        }
+        try:
+            self.parallel = _parallel(common)
+            self._default = (
+                _adapter(common, "wake", place, answer_on_stdout) if settings.wake else None
+            )
+            self._own = {
+                agent_id: _adapter(table, f"agent.{agent_id}.wake", place, answer_on_stdout)
+                for agent_id, table in settings.agent_wakes.items()
+            }
+        except ConfigError as error:
+            raise ConfigError(f"{settings.config_file}: {error.message}") from error
+
+    @property
+    def adapters(self) -> dict[str, Adapter]:
+        """All adapters, by the names of their tables."""
+        own = {f"agent.{agent_id}.wake": adapter for agent_id, adapter in self._own.items()}
+        return own if self._default is None else {"wake": self._default, **own}
 
     def of(self, agent_id: str) -> Adapter:
         """The adapter that wakes this agent.

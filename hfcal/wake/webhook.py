@@ -53,6 +53,11 @@ class WebhookAdapter:
             ca_file=table.optional_path("ca_file"),
         )
 
+    @property
+    def secrets(self) -> list[Secret]:
+        """What the headers hold."""
+        return list(self.headers.values())
+
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Post one wake; 2xx is success.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -158,6 +159,42 @@ def _other_version(host: Host) -> None:
     _edit(host, r'"version":"[^"]+"', '"version":"0.0.9"')
 
 
+def _misspelt(host: Host) -> None:
+    """The rest of the config counts all the same."""
+    host.configure(concurency=3, log_file=str(host.root / "logs" / "hfcal.log"))
+
+
+def _nothing_set(host: Host) -> None:
+    host.config.unlink()
+
+
+def _roots_lock(host: Host) -> None:
+    """As one `sudo hfcal tick` leaves behind."""
+    if os.geteuid():
+        pytest.skip("only root can give a file away")
+    (lock,) = host.state.with_name("state.json.locks").glob("agent-*.lock")
+    os.chown(lock, 12345, -1)
+
+
+def _open_directory(host: Host) -> None:
+    host.state_dir.chmod(0o777)
+
+
+def _no_secret(host: Host) -> None:
+    host.wake = {"command": None, "adapter": "webhook", "url": host.backend_url}
+    host.configure()
+    with host.config.open("a", encoding="utf-8") as config:
+        config.write("[wake.headers]\nAuthorization = { env = 'NO_SUCH_VARIABLE' }\n")
+
+
+def _secret_header(host: Host) -> None:
+    host.wake = {"command": None, "adapter": "webhook", "url": host.backend_url}
+    host.configure()
+    with host.config.open("a", encoding="utf-8") as config:
+        config.write("[wake.headers]\nAuthorization = 'secret-key'\n")
+    host.config.chmod(0o644)
+
+
 def _others_state(host: Host) -> None:
     """Whoever that is: doctor must not go on as root would."""
     if os.geteuid():
@@ -191,6 +228,12 @@ def _others_state(host: Host) -> None:
         (_never, "tick-never"),
         (_other_version, "other-version"),
         (_others_state, "state-owner"),
+        (_roots_lock, "state-owner"),
+        (_misspelt, "config-invalid"),
+        (_nothing_set, "config-missing"),
+        (_open_directory, "state-readable"),
+        (_no_secret, "wake-secret"),
+        (_secret_header, "config-readable"),
     ],
 )
 def test_what_is_wrong_is_found(
@@ -372,6 +415,46 @@ def test_without_a_home(make_backend: MakeBackend, make_host: MakeHost) -> None:
     done = host.run("doctor", "--json", env={"HOME": None})
     assert done.code == 1
     assert done.json["findings"]
+
+
+def test_the_mend_names_config_and_state_as_they_were_given(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """So it mends what was looked at; and it is a command that can be run as it stands."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    host.tick()
+    backend.fault(path="update", status=422, count=1)
+    host.run("complete")
+    given = ("--config", str(host.config), "--state", str(host.state))
+    mend = found(host, *given)["update-refused"]["mend"]
+    assert shlex.split(mend) == ["hfcal", "queue", "retry", "4", *given]
+    host.ok(*shlex.split(mend)[1:], "--yes")
+    host.tick()
+    assert found(host) == {}
+
+
+def test_all_that_is_wrong_with_the_config_is_told(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Not the first fault alone, and the rest is looked at; no log is begun."""
+    host = make_host(make_backend())
+    host.tick()
+    host.configure(concurency=3, request_timeout="soon", log_file=str(host.root / "l" / "log"))
+    findings = host.run("doctor", "--json").json["findings"]
+    wrong = [f["message"] for f in findings if f["code"] == "config-invalid"]
+    assert ["concurency" in wrong[0], "request_timeout" in wrong[1]] == [True, True]
+    assert {"state", "backend", "binding"} <= {f["code"] for f in findings}
+    assert not (host.root / "l").exists()
+
+
+def test_an_agent_that_is_named_makes_no_other_one_gone(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Whoever looks at one agent must not be told to forget the rest."""
+    host = make_host(make_backend(agents=["developer", "operator"]), "developer", "operator")
+    host.tick()
+    assert found(host, "--agent", "developer") == {}
 
 
 def test_each_code_stands_in_the_docs() -> None:

@@ -100,6 +100,21 @@ def test_an_agent_of_another_user_completes(
     assert [status for _, status in backend.told()] == ["ongoing", "finished", "ongoing"]
 
 
+def test_doctor_finds_a_state_that_cannot_be_written_to(
+    make_backend: MakeBackend, place: Path
+) -> None:
+    """As a tick would exit with 6; root could write all the same."""
+    state = place / "hfcal" / "state.json"
+    words = ("--backend-url", make_backend().url, "--agent", "developer", "--state", str(state))
+    output = place / "output"
+    assert as_user(OWNER, "hold", "--agent", "developer", *words, output=output) == 0
+    state.parent.chmod(0o500)
+    assert as_user(OWNER, "doctor", *words, output=output) == 1
+    assert "doctor.md#state-closed" in output.read_text()
+    assert as_user(STRANGER, "doctor", *words, output=output) == 1
+    assert "doctor.md#state-owner" in output.read_text()
+
+
 def test_an_unknown_group_is_a_config_error(make_backend: MakeBackend, make_host: MakeHost) -> None:
     """And it keeps no agent from completing."""
     backend = make_backend(slots=[{"agent": "developer", "id": 4}])
