@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from hfcal.tick import Tick
 
 _MOST_WARNINGS = 100  # about one answer; a backend could list any number of odd slots
+_MOST_REMEMBERED = 20  # of those, to be told once
 T = TypeVar("T")
 
 TAKEN = "another hfcal is at it"
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("hfcal")
+_log.addHandler(logging.NullHandler())  # without a log nothing is printed in its place
 
 
 class AgentPass:
@@ -118,7 +120,8 @@ class AgentPass:
 
     def fail(self, error: Exception) -> None:
         """A bug ended the pass; the other agents go on."""
-        _log.error("internal error for agent %s", self.agent_id, exc_info=error)
+        facts = {"event": "bug", "agent_id": self.agent_id}
+        _log.error("a bug in hfcal, at %s", self.agent_id, exc_info=error, extra={"facts": facts})
         message = f"a bug in hfcal: {type(error).__name__}: {error}"
         self.report.action = Action.ERROR
         self.report.error = Fault("internal", message)
@@ -158,16 +161,7 @@ class AgentPass:
         state.faults[fault.kind] = state.faults.get(fault.kind, 0) + 1
         agent.error, agent.error_kind = fault.message, fault.kind
         self.report.action, self.report.error = Action.ERROR, fault
-        self._tell(
-            note_fault(
-                agent.troubles,
-                self.agent_id,
-                "heartbeat",
-                fault.kind,
-                fault.message,
-                moment.wall,
-            )
-        )
+        self._tell_fault(agent, "heartbeat", fault, moment)
 
     def _reconcile(self, state: State) -> None:
         moment = now()
@@ -245,11 +239,7 @@ class AgentPass:
             state.failed_wakes += 1
             fault = Fault("wake_failed", f"slot {self._wake.slot}: wake failed: {error}")
             self.report.action, self.report.error = Action.WAKE_FAILED, fault
-            self._tell(
-                note_fault(
-                    agent.troubles, self.agent_id, "wake", fault.kind, fault.message, moment.wall
-                )
-            )
+            self._tell_fault(agent, "wake", fault, moment)
             return
         if slots.note_woken(state, self.agent_id, self._wake.key, moment):
             assert agent.active is not None
@@ -273,18 +263,19 @@ class AgentPass:
 
     def _note_problems(self, agent: AgentState, moment: Moment) -> None:
         """What was odd in the answer: told when it begins, then remembered silently."""
-        problems = self._heartbeat.problems[:_MOST_WARNINGS]
-        self.report.warnings = [Warn(p.slot, p.message) for p in problems]
-        known = {about for about in agent.troubles if about.startswith("listing: ")}
-        for problem in self._heartbeat.problems[:20]:
+        self.report.warnings = []
+        gone = {about for about in agent.troubles if about.startswith("listing: ")}
+        for place, problem in enumerate(self._heartbeat.problems[:_MOST_WARNINGS]):
             text = f"slot {problem.slot}: {problem.message}" if problem.slot else problem.message
             about = f"listing: {text}"
-            if about not in agent.troubles:
+            gone.discard(about)
+            known = about in agent.troubles or place >= _MOST_REMEMBERED
+            self.report.warnings.append(Warn(problem.slot, problem.message, known=known))
+            if not known:
                 self._tell(
                     note_fault(agent.troubles, self.agent_id, about, "odd_slot", text, moment.wall)
                 )
-            known.discard(about)
-        for about in known:
+        for about in gone:
             del agent.troubles[about]
 
     # After a save, on the owner thread.
@@ -388,6 +379,13 @@ class AgentPass:
         if agent.active is not None:
             report.slot = agent.active.ref.ident
         report.warnings += [w for w in decision.warnings if w not in report.warnings]
+
+    def _tell_fault(self, agent: AgentState, about: str, fault: Fault, moment: Moment) -> None:
+        news = note_fault(
+            agent.troubles, self.agent_id, about, fault.kind, fault.message, moment.wall
+        )
+        self.report.known = news is None
+        self._tell(news)
 
     def _tell(self, news: News | None) -> None:
         if news is not None:

@@ -5,16 +5,19 @@ Nobody imports logging's handlers unless a log file is set.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import stat
 import sys
+import time
+from itertools import product
 from pathlib import Path
 
 from hfcal.clock import rfc3339
-from hfcal.errors import ConfigError
 from hfcal.files import make_private
-from hfcal.news import grouped, names
+from hfcal.news import REPEAT_AFTER, grouped, names
 from hfcal.outbox import Delivery
 from hfcal.report import AgentReport, TickReport
 from hfcal.scheduler import Action
@@ -35,11 +38,11 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = one_line(record.getMessage(), 2000)
-        time, level = rfc3339(record.created), record.levelname.lower()
+        at, level = rfc3339(record.created), record.levelname.lower()
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         if not self._json:
-            return f"{time} {level} {message}" + (f"\n{trace}" if trace else "")
-        event: dict[str, object] = {"time": time, "level": level, "message": message}
+            return f"{at} {level} {message}" + (f"\n{trace}" if trace else "")
+        event: dict[str, object] = {"time": at, "level": level, "message": message}
         event |= getattr(record, "facts", {})
         if trace:
             event["traceback"] = trace
@@ -59,32 +62,36 @@ class _File(logging.Handler):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._silent_until = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            descriptor = os.open(self._path, flags, 0o600)
+            descriptor = os.open(self._path, flags | os.O_NONBLOCK, 0o600)  # a FIFO holds up nobody
             try:
+                facts = os.fstat(descriptor)
+                if stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o077:
+                    os.fchmod(descriptor, 0o600)
                 os.write(descriptor, (self.format(record) + "\n").encode("utf-8", "replace"))
             finally:
                 os.close(descriptor)
         except OSError as error:
-            # A full disk must not stop the work; it is said where somebody may see it.
-            print(f"hfcal: cannot log to {self._path}: {error.strerror}", file=sys.stderr)
+            self._say(error)
+
+    def _say(self, error: OSError) -> None:
+        """A log that can't be written stops no work; it is said where somebody may see it."""
+        if time.monotonic() < self._silent_until:
+            return
+        self._silent_until = time.monotonic() + REPEAT_AFTER
+        print(f"hfcal: cannot log to {self._path}: {error.strerror}", file=sys.stderr)
 
 
 def open_log(path: Path, level: str, form: str) -> None:
-    """Log to `path`, 0600, in a directory made 0700; to stderr if it is `-`.
-
-    Raises:
-        ConfigError: The directory can't be made.
-    """
+    """Log to `path`, 0600, in a directory made 0700; to stderr if it is `-`."""
     handler: logging.Handler = _Stderr()
     if path != STDERR:
-        try:
+        with contextlib.suppress(OSError):  # the first event says why it can't be written
             make_private(path.parent)
-        except OSError as error:
-            raise ConfigError(f"log_file {path}: {error.strerror}") from error
         handler = _File(path)
     handler.setFormatter(_Lines(form))
     log.handlers[:] = [handler]
@@ -97,8 +104,10 @@ def log_tick(report: TickReport) -> None:
     for agent in report.agents:
         _log_agent(agent)
     failed = [agent for agent in report.agents if agent.error is not None]
-    for heartbeat in (True, False):
-        _log_failed([a for a in failed if (a.action is not Action.WAKE_FAILED) is heartbeat])
+    for known, wake in product((False, True), repeat=2):
+        _log_failed(
+            [a for a in failed if (a.known, a.action is Action.WAKE_FAILED) == (known, wake)]
+        )
     for delivery in report.deliveries:
         _log_update(delivery)
     count = len(report.agents)
@@ -131,7 +140,10 @@ def log_bug(error: Exception) -> None:
 def _log_agent(agent: AgentReport) -> None:
     """What went well for an agent, and what was odd."""
     who, slot = agent.agent_id, agent.slot
-    if agent.error is None or agent.action is Action.WAKE_FAILED:
+    if not agent.asked:
+        message = f"calendar heartbeat skipped: {who}: {agent.reason}"
+        _log(logging.INFO, message, event="heartbeat_skipped", agent_id=who)
+    elif agent.error is None or agent.action is Action.WAKE_FAILED:
         message = f"calendar heartbeat ok: {who}: {agent.action} {slot or ''}".rstrip()
         facts = {"agent_id": who, "action": agent.action.value, "slot": slot}
         _log(logging.INFO, message, event="heartbeat_ok", **facts)
@@ -141,7 +153,8 @@ def _log_agent(agent: AgentReport) -> None:
     for warning in agent.warnings:
         about = f"slot {warning.slot} " if warning.slot else ""
         message = f"{who}: {about}{warning.message}"
-        _log(logging.WARNING, message, event="odd_slot", agent_id=who, slot=warning.slot)
+        level = _level(known=warning.known)
+        _log(level, message, event="odd_slot", agent_id=who, slot=warning.slot)
 
 
 def _log_failed(agents: list[AgentReport]) -> None:
@@ -159,7 +172,7 @@ def _log_failed(agents: list[AgentReport]) -> None:
             facts |= {"count": len(who), "agent_ids": who[:_NAMED]}
         what = "wake" if wake else "heartbeat"
         line = f"calendar {what} failed: {names(who)}: {message}"
-        _log(logging.WARNING, line, event=f"{what}_failed", **facts)
+        _log(_level(known=first.known), line, event=f"{what}_failed", **facts)
 
 
 def _log_update(delivery: Delivery) -> None:
@@ -172,7 +185,12 @@ def _log_update(delivery: Delivery) -> None:
     outcome = "refused" if delivery.refused else "waits"
     facts["kind"] = delivery.fault.kind
     line = f"{what} {outcome}: {delivery.fault.message}"
-    _log(logging.WARNING, line, event=f"update_{outcome}", **facts)
+    _log(_level(known=delivery.known), line, event=f"update_{outcome}", **facts)
+
+
+def _level(*, known: bool) -> int:
+    """What lasts is a warning when it begins and once an hour; besides it is how a tick went."""
+    return logging.INFO if known else logging.WARNING
 
 
 def _log(level: int, message: str, **facts: object) -> None:

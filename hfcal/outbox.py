@@ -85,6 +85,7 @@ class Delivery:
         delivered: The backend has it.
         refused: The backend refused it for good.
         fault: Why it isn't delivered.
+        known: The try before failed in the same way.
     """
 
     agent_id: str
@@ -94,6 +95,7 @@ class Delivery:
     delivered: bool
     refused: bool = False
     fault: Fault | None = None
+    known: bool = False
 
 
 def enqueue(
@@ -167,6 +169,7 @@ def settle(state: State, agent_id: str, result: Result, now: Moment) -> Delivery
         )
     if fault is None or (fault.http_status == 409 and sending.repeat):
         return _delivered(state, agent_id, update, result.real_id, now)
+    known = update.error == fault.message
     update.error = fault.message
     if not result.sent:
         update.attempts -= 1
@@ -195,6 +198,7 @@ def settle(state: State, agent_id: str, result: Result, now: Moment) -> Delivery
         delivered=False,
         refused=refused,
         fault=fault,
+        known=known and not refused,
     )
 
 

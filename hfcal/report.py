@@ -34,6 +34,7 @@ class AgentReport:
         due_at: When that slot is due (wall), while waiting.
         reason: Why, for `skipped` and `resolved`.
         error: What failed.
+        known: The error lasts, and was told before.
         warnings: What was odd.
     """
 
@@ -46,6 +47,7 @@ class AgentReport:
     due_at: float | None = None
     reason: str = ""
     error: Fault | None = None
+    known: bool = False
     warnings: list[Warn] = field(default_factory=list)
 
     @property

@@ -53,10 +53,17 @@ class Policy:
 
 @dataclass(frozen=True)
 class Warn:
-    """Something to tell about a slot that stops nothing."""
+    """Something to tell about a slot that stops nothing.
+
+    Attributes:
+        slot: Its ident, if it has one.
+        message: What is odd.
+        known: It lasts, and was told before.
+    """
 
     slot: str | None
     message: str
+    known: bool = False
 
 
 @dataclass(frozen=True)

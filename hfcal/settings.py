@@ -111,7 +111,7 @@ KEYS: Mapping[str, _Key] = {
     "calendar_timezone": _Key(readers.zone),
     "report_agent_status": _Key(readers.boolean),
     "group": _Key(readers.group),
-    "log_level": _Key(readers.one_of("debug", "info", "warning", "error"), "HFCAL_LOG_LEVEL"),
+    "log_level": _Key(readers.one_of(*readers.LEVELS), "HFCAL_LOG_LEVEL"),
     "log_format": _Key(readers.one_of("text", "json"), "HFCAL_LOG_FORMAT", "log_format"),
     "log_file": _Key(readers.path, "HFCAL_LOG_FILE"),
 }

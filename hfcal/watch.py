@@ -17,6 +17,7 @@ from typing import Protocol
 from hfcal.clock import boot_clock
 from hfcal.errors import HfcalError
 from hfcal.log import log_failure, log_tick
+from hfcal.news import REPEAT_AFTER
 from hfcal.report import Progress, TickReport
 from hfcal.sdnotify import Notifier
 from hfcal.text import one_line
@@ -71,6 +72,7 @@ class Watch:
         self._log = log
         self._notifier = notifier or Notifier()
         self._stopped = False
+        self._failure = ("", 0.0)
         # A queue, since a signal handler may put into it wherever it interrupts; an Event may not.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._tick: Tick | None = None
@@ -97,15 +99,24 @@ class Watch:
             self._screen.ticked(report)
             if self._log:
                 log_tick(report)
+            self._failure = ("", 0.0)
         except HfcalError as error:
             self._screen.failed(error)
-            if self._log:
+            if self._log and not self._is_known(error.message):
                 log_failure(error.kind, error.message)
             return one_line(error.message)
         else:
             return f"{len(report.agents)} agents, {report.failed} failing"
         finally:
             self._tick = None
+
+    def _is_known(self, message: str) -> bool:
+        """Whether the pass before failed in the same way; once an hour that is told again."""
+        known, since = self._failure
+        if message == known and time.monotonic() - since < REPEAT_AFTER:
+            return True
+        self._failure = (message, time.monotonic())
+        return False
 
     def _tell(self, status: str) -> None:
         """Tell systemd, only now that a pass is over: one that hangs starves the watchdog."""

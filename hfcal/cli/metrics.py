@@ -8,7 +8,7 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
-from hfcal.errors import HfcalError
+from hfcal.errors import HfcalError, page_of
 
 
 class UnwritableError(HfcalError):
@@ -35,17 +35,17 @@ def metrics(
 
     shared = shared_of(context)
     state_file = shared.state_file(shared.settings(say_passed_over))
-    state, code = None, exits.OK
+    state, code, failure = None, exits.OK, None
     try:
         state = state_file.read()
     except HfcalError as error:
         # The metrics say it as well, so that an alert can.
-        say(error.message)
-        code = exits.STATE
+        say(f"{error.message} ({page_of(error.kind)})")
+        code, failure = exits.STATE, {"kind": error.kind, "message": error.message}
     text = metrics_text(state, now())
     if textfile is None:
         if shared.json:
-            print_json({"text": text})
+            print_json({"text": text, "error": failure})
         else:
             print(text, end="")
         return code
@@ -54,5 +54,5 @@ def metrics(
     except OSError as error:
         raise UnwritableError(f"cannot write {textfile}: {error.strerror}") from error
     if shared.json:
-        print_json({"path": textfile})
+        print_json({"path": textfile, "error": failure})
     return code

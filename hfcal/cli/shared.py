@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 from typer.core import TyperOption
 
-from hfcal.errors import ConfigError, HfcalError, UsageError
+from hfcal.errors import HfcalError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,14 +67,11 @@ class Shared:
         settings = load(self.options(), os.environ, pass_over=pass_over)
         if settings.log_file is not None:
             from hfcal.log import open_log
+            from hfcal.readers import LEVELS
 
-            level = "debug" if self.verbose > 1 else "info" if self.verbose else settings.log_level
-            try:
-                open_log(settings.log_file, level, settings.log_format)
-            except ConfigError as error:
-                if pass_over is None:
-                    raise
-                pass_over(error)
+            least = ("debug", "info")[self.verbose < 2] if self.verbose else settings.log_level
+            level = min(least, settings.log_level, key=LEVELS.index)
+            open_log(settings.log_file, level, settings.log_format)
         return settings
 
     def state_file(self, settings: Settings) -> StateFile:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import stat
 from typing import Any
 
 import pytest
@@ -132,3 +135,106 @@ def test_a_failure_that_lasts_is_said_once_a_minute(
         screen.failed(StateError("the disk is full"))
         shown.append(capsys.readouterr().out.count("failure: the disk is full"))
     assert shown == [1, 0, 0, 1, 0]
+
+
+def test_a_failure_that_lasts_is_a_warning_once(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Of a heartbeat, an update or an odd slot; at info it is told each time."""
+    backend = make_backend(
+        agents=["developer", {"id": "loose", "bound": False}],
+        slots=[{"agent": "developer", "id": 4}],
+    )
+    host = make_host(backend, "developer", "loose")
+    all_logged(host)
+    host.tick()
+    logged(host)
+    backend.fault(path="update", drop_before=True, count=0)
+    odd = json.dumps({"slots": [{"id": 5, "status": "strange"}], "agent_status": "busy"})
+    backend.fault(path="heartbeat", status=200, body=odd, count=0, agent="developer")
+    host.ok("complete")
+    lasting = {"heartbeat_failed", "update_waits", "odd_slot"}
+    levels = []
+    for _ in range(2):
+        host.tick()
+        levels.append({e["event"]: e["level"] for e in logged(host) if e["event"] in lasting})
+    assert levels[0] == {
+        "heartbeat_failed": "info",  # it began in the first tick
+        "update_waits": "info",  # `complete` itself told it
+        "odd_slot": "warning",
+    }
+    assert levels[1] == dict.fromkeys(lasting, "info")
+    host.configure(log_level="warning")
+    host.tick()
+    assert not (host.root / "log").exists()
+
+
+def test_watch_logs_a_pass_that_cannot_be_made_once(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Not each time, as it would fill a disk."""
+    host = make_host(make_backend())
+    all_logged(host)
+    host.state_dir.mkdir(parents=True)
+    host.state.write_bytes(b'{"schema": 99}')
+    watch = host.start("watch", "--interval", "100ms", "--json")
+    for _ in range(5):
+        assert "error" in watch.line()
+    assert [e["event"] for e in logged(host)] == ["tick_failed"]
+
+
+def test_an_agent_that_was_not_asked_has_no_good_heartbeat(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Another hfcal is at it."""
+    host = make_host(make_backend())
+    all_logged(host)
+    host.tick()
+    logged(host)
+    lock = host.state.with_name("state.json.locks") / "agent-developer.lock"
+    with lock.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        host.tick()
+    assert [e["event"] for e in logged(host)] == ["heartbeat_skipped", "tick"]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """It is said once; a pipe that nobody reads holds up nobody."""
+    host = make_host(make_backend(agents=["a", "b", "c"]), "a", "b", "c")
+    os.mkfifo(host.root / "fifo")
+    for path in ("/dev/full", "/proc/no/such/log", str(host.root / "fifo")):
+        host.configure(log_file=path, log_level="info")
+        done = host.tick()
+        assert (done.code, done.stderr.count("cannot log to")) == (0, 1), path
+
+
+def test_the_log_is_private_and_v_tells_no_less(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Also one that was there, with another mode."""
+    host = make_host(make_backend())
+    host.configure(log_file=str(host.root / "log"), log_level="debug")
+    (host.root / "log").touch(0o644)
+    host.tick("-v")
+    assert stat.S_IMODE((host.root / "log").stat().st_mode) == 0o600
+
+
+def test_a_bug_that_one_agent_meets_is_an_event(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """With its traceback; without a log nothing of that is printed."""
+    host = make_host(make_backend())
+    lines = [
+        "import sys, hfcal.bridge",
+        "from hfcal.cli.app import main",
+        "hfcal.bridge.Bridge.heartbeat = lambda *_: 1 / 0",
+        "sys.exit(main(['tick', '--json']))",
+    ]
+    assert "Traceback" not in host.python("\n".join(lines)).stderr
+    all_logged(host)
+    host.python("\n".join(lines))
+    (bug,) = [e for e in logged(host) if e["event"] == "bug"]
+    assert bug["agent_id"] == "developer"
+    assert "ZeroDivisionError" in bug["traceback"]
