@@ -176,6 +176,9 @@ class AgentPass:
         slots.note_listed(state, self.agent_id, self._heartbeat.slots, moment)
         self._carry_out(state, self._decide(agent, moment), moment)
         slots.forget_old(agent, moment)
+        tried = {_about_wake(failed.wake.slot) for failed in agent.failed}
+        for about in [a for a in agent.troubles if a.startswith("wake") and a not in tried]:
+            del agent.troubles[about]
 
     def _decide_again(self, state: State) -> None:
         """After waiting for a place without the lock: only to wake, if that is still right."""
@@ -239,13 +242,14 @@ class AgentPass:
             state.failed_wakes += 1
             fault = Fault("wake_failed", f"slot {self._wake.slot}: wake failed: {error}")
             self.report.action, self.report.error = Action.WAKE_FAILED, fault
-            self._tell_fault(agent, "wake", fault, moment)
+            self._tell_fault(agent, _about_wake(self._wake.slot), fault, moment)
             return
-        if slots.note_woken(state, self.agent_id, self._wake.key, moment):
-            assert agent.active is not None
-            state.wakes += 1
+        state.wakes += 1
+        slots.note_woken(state, self.agent_id, self._wake.key, moment)
+        if agent.active is not None and agent.active.key == self._wake.key:
             agent.status_owed = _status_for(agent.active)
-        self._tell(note_well(agent.troubles, self.agent_id, "wake", moment.wall))
+        about = _about_wake(self._wake.slot)
+        self._tell(note_well(agent.troubles, self.agent_id, about, moment.wall))
 
     def _note_deliveries(self, state: State) -> None:
         assert self.courier is not None
@@ -368,6 +372,8 @@ class AgentPass:
     def _show(self, decision: Decision, agent: AgentState) -> None:
         report = self.report
         report.action = decision.action
+        if decision.action is Action.BUSY and self.agent_id in self._tick.adopted:
+            report.action = Action.ADOPTED
         report.reason = decision.reason
         report.due_at = decision.due_at
         report.slots = len(self._heartbeat.slots)
@@ -381,15 +387,18 @@ class AgentPass:
         report.warnings += [w for w in decision.warnings if w not in report.warnings]
 
     def _tell_fault(self, agent: AgentState, about: str, fault: Fault, moment: Moment) -> None:
-        news = note_fault(
-            agent.troubles, self.agent_id, about, fault.kind, fault.message, moment.wall
-        )
+        kind = fault.kind if fault.http_status is None else f"{fault.kind} {fault.http_status}"
+        news = note_fault(agent.troubles, self.agent_id, about, kind, fault.message, moment.wall)
         self.report.known = news is None
         self._tell(news)
 
     def _tell(self, news: News | None) -> None:
         if news is not None:
             self.news.append(news)
+
+
+def _about_wake(ident: str) -> str:
+    return f"wake of slot {ident}"
 
 
 def _status_for(active: Active) -> str:

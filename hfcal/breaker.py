@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from hfcal.errors import Fault
+from hfcal.errors import NOT_ASKED, Fault
 
 IN_A_ROW = 8  # refused connections, or time-outs while nobody was answered
 
@@ -51,6 +51,6 @@ class Breaker:
             gave_up = self._timed_out >= IN_A_ROW and not self._answered and not self._under_way
             away = self._refused >= IN_A_ROW or gave_up
             if fault is not None and away:
-                self.fault = Fault(fault.kind, f"{fault.message} (not asked)")
+                self.fault = Fault(fault.kind, f"{fault.message}{NOT_ASKED}")
             self._doubt = bool(self._timed_out and self._under_way and not self._answered)
             self._changed.notify_all()

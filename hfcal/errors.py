@@ -3,6 +3,8 @@
 import signal
 from dataclasses import dataclass
 
+NOT_ASKED = " (not asked)"  # ends the message of an agent that was spared a backend that is away
+
 
 def page_of(kind: str) -> str:
     """Where people read on about this kind of failure."""

@@ -117,7 +117,7 @@ class Lifecycle:
             StateError: It could not be saved, so it is not accepted.
         """
         ends_at = time.monotonic() + self._timeout
-        agent_id = request.agent_id or _only_active(self.state_file.peek())
+        agent_id = request.agent_id or _whose(self.state_file.peek(), request.slot)
         locks = self.state_file.agent_locks
         lock = locks.try_take(agent_id)
         accepted: Accepted | None = None
@@ -125,6 +125,8 @@ class Lifecycle:
         def accept(state: State) -> None:
             nonlocal accepted
             accepted = _accept(state, agent_id, request)
+            if not self._reports_status(state):
+                state.agent(agent_id).status_owed = None
 
         try:
             if lock is None:
@@ -171,7 +173,7 @@ class Lifecycle:
             self._connect,
             self._commit,
             patient=False,
-            report_status=self._settings.report_agent_status,
+            report_status=True,
             tried=self._tried,
             able=self._knows_backend,
             ends_at=ends_at,
@@ -179,6 +181,12 @@ class Lifecycle:
         courier.deliver(first)
         self._tried = courier.tried
         self._deliveries += courier.deliveries
+
+    def _reports_status(self, state: State) -> bool:
+        """By the settings; where they don't say, by those of the last tick."""
+        if "report_agent_status" in self._settings.sources:
+            return self._settings.report_agent_status
+        return state.report_agent_status
 
     def _knows_backend(self, state: State) -> bool:
         """Whether anything says where the backend is; the last tick's word stands in."""
@@ -239,7 +247,18 @@ class Lifecycle:
         return None
 
 
-def _only_active(state: State) -> str:
+def _whose(state: State, ident: str | None) -> str:
+    """The only agent with an active slot; but whose slot ended as named, repeats itself."""
+    said = [
+        agent_id
+        for agent_id, agent in state.agents.items()
+        if ident and any(ended.ref.named(ident) for ended in agent.ended)
+    ]
+    if len(said) == 1 and not any(
+        agent.active is not None and agent.active.ref.named(ident or "")
+        for agent in state.agents.values()
+    ):
+        return said[0]
     active = [agent_id for agent_id, agent in state.agents.items() if agent.active is not None]
     if len(active) == 1:
         return active[0]
@@ -293,6 +312,11 @@ def _accept_other(
         )
     if ended is not None:
         return _said_before(agent, agent_id, ended, request)
+    for other, theirs in state.agents.items():
+        if other != agent_id and _knows(theirs, ident):
+            raise WrongSlotError(
+                f"slot {ident} is agent {other}'s, not {agent_id}'s; nothing was changed"
+            )
     young = 0 <= now().wall - state.created < YOUNG
     if request.verb != "complete" or not young or request.agent_id is None:
         return None
@@ -306,17 +330,29 @@ def _accept_other(
     )
 
 
+def _knows(agent: AgentState, ident: str) -> bool:
+    """Whether the agent is, or was, at this slot, by any id that it has had."""
+    refs = [update.ref for update in agent.queue] + [failed.ref for failed in agent.failed]
+    refs += [ended.ref for ended in agent.ended]
+    if agent.active is not None:
+        refs.append(agent.active.ref)
+    return any(ref.named(ident) for ref in refs)
+
+
 def _said_before(
     agent: AgentState, agent_id: str, ended: Ended, request: Request
 ) -> Accepted | None:
     if ended.status != STATUS[request.verb]:
         return None
-    return _already(agent, agent_id, ended.ref, request, ended.duration)
+    said = _already(agent, agent_id, ended.ref, request)
+    said.duration = ended.duration
+    if said.delivered and ended.accepted is None:
+        said.delivered = False
+        said.fault = Fault("undelivered", "it was dropped by hand, so the backend is never told")
+    return said
 
 
-def _already(
-    agent: AgentState, agent_id: str, ref: SlotRef, request: Request, duration: int | None = None
-) -> Accepted:
+def _already(agent: AgentState, agent_id: str, ref: SlotRef, request: Request) -> Accepted:
     """What became of the same word, said before: it waits, was refused, or arrived."""
     status = STATUS[request.verb]
     refusal = refused_before(agent, ref, status)
@@ -325,7 +361,6 @@ def _already(
         agent_id,
         request.slot or ref.ident,
         status,
-        duration,
         already=True,
         update=said[-1] if said else None,
         delivered=not said and refusal is None,
@@ -337,7 +372,7 @@ def _already(
 def _paused_or_resumed(state: State, agent_id: str, request: Request, ref: SlotRef) -> Accepted:
     agent = state.agent(agent_id)
     change = slots.pause if request.verb == "pause" else slots.resume
-    update = change(state, agent_id, now())
+    update = change(state, agent_id, now(), request.reason)
     if update is None:
         return _already(agent, agent_id, ref, request)
     return Accepted(agent_id, request.slot or ref.ident, STATUS[request.verb], update=update.number)

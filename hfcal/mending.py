@@ -64,6 +64,20 @@ def find(
     return found
 
 
+def past_retrying(state: State, found: Found) -> list[Refusal]:
+    """Refusals whose slot has ended since: sent now, they would open it again."""
+    agent = state.agent(found.agent_id)
+    open_refs = [u.ref for u in agent.queue if u.end]
+    open_refs += [r.update.ref for r in found.refused if r.update.end]
+    if agent.active is not None:
+        open_refs.append(agent.active.ref)
+    return [
+        r
+        for r in found.refused
+        if not r.update.end and not any(ref.same(r.update.ref) for ref in open_refs)
+    ]
+
+
 def retry(state: State, found: Found) -> None:
     """Let the next tick send them without a pause; what was refused waits in its old place."""
     agent = state.agent(found.agent_id)

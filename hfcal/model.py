@@ -15,6 +15,7 @@ from typing import TypeVar
 from hfcal.ids import JsonObject, SlotRef, valid_real_id, valid_virtual_id
 from hfcal.text import one_line
 
+_NAMES = ("type", "code", "task_code", "event")  # of event_data
 MAX_SLOT_BYTES = 16 * 1024
 MAX_SLOTS = 1000
 MAX_DEPTH = 16
@@ -183,7 +184,7 @@ def parse_slots(listed: list[object]) -> tuple[list[Slot], list[Problem]]:
     """Read listed slots; the second copy of a slot is dropped, a slot without ids is a problem."""
     slots: list[Slot] = []
     problems: list[Problem] = []
-    seen: set[int | str] = set()
+    seen: dict[int | str, Slot] = {}
     if len(listed) > MAX_SLOTS:
         problems.append(Problem(None, f"{len(listed)} slots listed, read the first {MAX_SLOTS}"))
     for index, item in enumerate(listed[:MAX_SLOTS]):
@@ -192,10 +193,12 @@ def parse_slots(listed: list[object]) -> tuple[list[Slot], list[Problem]]:
         except BadAnswerError as error:
             problems.append(Problem(None, f"slot number {index + 1} of the answer: {error}"))
             continue
-        keys: set[int | str] = {*slot.ref.real, *slot.ref.virtual}
-        if keys & seen:
+        keys: list[int | str] = [*slot.ref.real, *slot.ref.virtual]
+        first = next((seen[key] for key in keys if key in seen), None)
+        seen |= dict.fromkeys(keys, first or slot)
+        if first is not None:
+            first.ref.learn(slot.ref)
             continue
-        seen |= keys
         slots.append(slot)
         problems += [Problem(slot.ident, text) for text in slot.problems]
     return slots, problems
@@ -304,7 +307,14 @@ def _kept(item: JsonObject, problems: list[str]) -> JsonObject:
                 break
             excess -= sizes[key]
             del raw[key]
+            if key == "event_data" and isinstance(item[key], dict):
+                # What names the work is short, and the agent's message begins with it.
+                raw[key] = {k: v for k, v in item[key].items() if k in _NAMES and _is_short(v)}
     return raw
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, str | int) and len(str(value)) <= 200
 
 
 def _bounded(value: object, depth: int) -> object:

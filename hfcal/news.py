@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hfcal.clock import age
-from hfcal.errors import page_of
+from hfcal.errors import NOT_ASKED, page_of
 from hfcal.state.records import Trouble
 
 REPEAT_AFTER = 3600.0
@@ -42,7 +42,7 @@ def note_fault(
         troubles: The lasting faults, changed in place.
         agent_id: Whom it is about.
         about: What is at fault: `heartbeat`, `wake`, `delivery`, …
-        kind: The kind of fault; another kind is news.
+        kind: The kind of fault, and more of it after a space; another one is news.
         message: For people.
         wall: The present time.
 
@@ -53,13 +53,13 @@ def note_fault(
     if known is None or known.kind != kind:
         since = wall if known is None else known.since
         troubles[about] = Trouble(kind, message, since, wall)
-        return News(agent_id, message, page_of(kind))
+        return News(agent_id, message, page_of(kind.partition(" ")[0]))
     known.message = message
     if 0 <= wall - known.said < REPEAT_AFTER:
         return None
     known.said = wall
     lasted = age(wall - known.since)
-    return News(agent_id, f"still, for {lasted}: {message}", page_of(kind))
+    return News(agent_id, f"still, for {lasted}: {message}", page_of(kind.partition(" ")[0]))
 
 
 def note_well(troubles: dict[str, Trouble], agent_id: str, about: str, wall: float) -> News | None:
@@ -106,7 +106,7 @@ def names(agents: Iterable[str]) -> str:
 
 
 def _without_names(agent_id: str, message: str) -> str:
-    text = message.replace(" (not asked)", "")
+    text = message.replace(NOT_ASKED, "")
     if agent_id:
         text = text.replace(f"agent {agent_id} ", "the agent ")
     return re.sub(r"^slot \S+: ", "", text)

@@ -159,6 +159,8 @@ def load(
         try:
             found = _find(name, key, options, environment, document, config_file)
         except HfcalError as error:
+            if key.option and getattr(options, key.option):
+                raise  # whoever types an option is there to type it better
             wrong(error)
             continue
         if found is not None:

@@ -21,6 +21,7 @@ from hfcal.state.records import (
     FailedWake,
     HistoryEntry,
     Outcome,
+    Refusal,
     State,
     Update,
     Wake,
@@ -188,6 +189,11 @@ def resolve(state: State, agent_id: str, status: SlotStatus, now: Moment) -> str
     agent.ended.append(Ended(ref, status.value, now.wall, now.wall, accepted=now))
     agent.status_owed = "idle"
     reason = "the backend says so"
+    for update in waiting_for(agent, ref):
+        if not update.end:  # sent now it would open the slot again
+            agent.queue.remove(update)
+            why = f"not sent: the backend says that the slot is {status.value}"
+            agent.refused.append(Refusal(update, now.wall, why))
     state.history.append(HistoryEntry(agent_id, ref.ident, status.value, now.wall, reason))
     return ref.ident
 
@@ -210,7 +216,10 @@ def mark_again(state: State, agent_id: str, now: Moment) -> Update | None:
     if refused_before(agent, active.ref, status):
         return None
     active.announced = True
-    return enqueue(state, agent_id, active.ref, status, now, started_at=utc_time(active.start.wall))
+    started_at = utc_time(active.start.wall)
+    again = enqueue(state, agent_id, active.ref, status, now, started_at=started_at)
+    again.doubtful = True  # it was accepted before, so a 409 means that it still holds
+    return again
 
 
 def end_active(state: State, agent_id: str, word: Word, now: Moment) -> Ending:
@@ -246,19 +255,19 @@ def end_other(
     return _end(state, agent_id, ref, word, now, measured=1)
 
 
-def pause(state: State, agent_id: str, now: Moment) -> Update | None:
-    """The agent paused its active slot; None when it is paused already."""
+def pause(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
+    """The agent paused its active slot; None when that was told, or refused for good, before."""
     active = state.agent(agent_id).active
     assert active is not None
     if active.state is ActiveState.PAUSED:
         return None
     _hear_from(state, agent_id, active, now)
     active.state, active.paused, active.doomed = ActiveState.PAUSED, now, None
-    return enqueue(state, agent_id, active.ref, "paused", now)
+    return _tell(state, agent_id, active, reason, now)
 
 
-def resume(state: State, agent_id: str, now: Moment) -> Update | None:
-    """The agent is at its active slot again; None when that was told already."""
+def resume(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
+    """The agent is at its active slot again; None as of `pause`."""
     active = state.agent(agent_id).active
     assert active is not None
     if active.state is ActiveState.WAKING:
@@ -266,8 +275,7 @@ def resume(state: State, agent_id: str, now: Moment) -> Update | None:
     if active.state is not ActiveState.PAUSED:
         return None
     active.state, active.paused, active.doomed = ActiveState.ONGOING, None, None
-    started_at = utc_time(active.start.wall)
-    return enqueue(state, agent_id, active.ref, "ongoing", now, started_at=started_at)
+    return _tell(state, agent_id, active, reason, now)
 
 
 def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -> Ending | None:
@@ -387,6 +395,23 @@ def _announce(state: State, agent_id: str, active: Active, now: Moment) -> Updat
         return None
     started_at = utc_time(active.start.wall)
     return enqueue(state, agent_id, active.ref, "ongoing", now, started_at=started_at)
+
+
+def _tell(state: State, agent_id: str, active: Active, reason: str, now: Moment) -> Update | None:
+    """Queue what the active slot is now; a reason goes into the history."""
+    status = active.state.value
+    if refused_before(state.agent(agent_id), active.ref, status) is not None:
+        return None
+    started_at = utc_time(active.start.wall) if active.state is ActiveState.ONGOING else None
+    update = enqueue(state, agent_id, active.ref, status, now, started_at=started_at)
+    if reason:
+        ident, outcome = active.ref.ident, Outcome.QUEUED
+        state.history.append(
+            HistoryEntry(
+                agent_id, ident, status, now.wall, reason, outcome=outcome, update=update.number
+            )
+        )
+    return update
 
 
 def _end(

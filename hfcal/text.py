@@ -37,13 +37,20 @@ def _escaped(character: str) -> str:
     return f"\\u{ord(character):04x}" if character.isascii() else json.dumps(character)[1:-1]
 
 
-def file_name(text: str) -> str:
+def file_name(text: str, also: str = "", most: int = 80) -> str:
     """A file name for `text`, the same each time, different for different texts.
 
     Only letters, digits, `-`, `_` and `.` inside survive, so no text can leave its directory.
     What had to be changed or cut gets a digest, so that two texts never share a file.
+
+    Args:
+        text: Any text.
+        also: Characters that survive as well; no slash.
+        most: The most characters that are kept.
     """
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text[:80])
+    kept = "".join(
+        c if c.isascii() and (c.isalnum() or c in "-_." or c in also) else "_" for c in text[:most]
+    )
     if kept == text and kept.strip(".") and not re.search(_DIGEST, kept):
         return kept
     import hashlib

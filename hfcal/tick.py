@@ -17,10 +17,17 @@ from hfcal.agentpass import AgentPass
 from hfcal.breaker import Breaker
 from hfcal.bridge import Bridge
 from hfcal.clock import now, utc_date
-from hfcal.errors import BridgeError, Fault, InterruptedByUserError, StateError, page_of
+from hfcal.errors import (
+    NOT_ASKED,
+    BridgeError,
+    Fault,
+    InterruptedByUserError,
+    StateError,
+    page_of,
+)
 from hfcal.model import Slot
 from hfcal.news import News
-from hfcal.outbox import has_work, unresolved
+from hfcal.outbox import has_work, unresolved, waiting_for
 from hfcal.places import Places
 from hfcal.report import Progress, TickReport
 from hfcal.risks import RISKS, risks_of
@@ -67,6 +74,7 @@ class Tick:
         self.breaker = Breaker()
         self.places = Places(wakers.parallel, lambda: self.commit.gap)
         self.stopping = False
+        self.adopted: set[str] = set()  # by a sync, before their own heartbeats
         self.hurry = threading.Event()
         self._file = state_file
         self._workers = workers
@@ -117,6 +125,9 @@ class Tick:
         report.queued = sum(map(len, queues))
         report.at_fault = sum(1 for queue in queues for update in queue if update.error)
         report.interrupted = self._signal
+        for agent_pass in self._passes:
+            if not agent_pass.over and not agent_pass.report.reason:
+                agent_pass.report.reason = "stopped before it was done"
         return report
 
     def stop(self, signal_number: int, *, hurry: bool) -> None:
@@ -192,7 +203,9 @@ class Tick:
         if self._sync_due():
             self._submit_sync()
         self._work(lambda: not self._running and not self._sync_pending)
-        if not self._sync_asked and any(map(unresolved, self._file.peek().agents.values())):
+        state = self._file.peek()
+        missing = any(map(unresolved, state.agents.values()))
+        if missing and not self._sync_asked and not _absent(state, now().wall):
             self._submit_sync()
             self._work(lambda: not self._sync_pending)
         # Whoever found a lock taken left its update to the holder: look once more.
@@ -216,6 +229,7 @@ class Tick:
         state.claw_identifier = settings.claw_identifier
         state.version = __version__
         state.heartbeat_every = settings.heartbeat_interval
+        state.report_agent_status = settings.report_agent_status
         self._number = state.ticks + 1
         state.configured = _configured(settings, state)
         self._first_news = []
@@ -230,8 +244,17 @@ class Tick:
                 agent.hold = None
         self._warn(state, moment.wall)
         slots.trim_history(state, settings.history_cap)
-        others = [a for a in state.agents if a not in settings.agents and state.agents[a].queue]
-        timed_out = {a for a, s in state.agents.items() if s.error_kind == "timeout"}
+        others = [
+            agent_id
+            for agent_id, agent in state.agents.items()
+            if agent_id not in settings.agents and (agent.queue or agent.status_owed)
+        ]
+        # Who waited in vain comes last; who was not even asked doesn't.
+        timed_out = {
+            agent_id
+            for agent_id, agent in state.agents.items()
+            if agent.error_kind == "timeout" and not agent.error.endswith(NOT_ASKED)
+        }
         order = sorted(settings.agents, key=lambda a: a in timed_out)
         self._passes = [AgentPass(self, a, asks=True) for a in order]
         self._passes += [AgentPass(self, a, asks=False) for a in others]
@@ -361,10 +384,15 @@ class Tick:
             for slot in listed:
                 slots.learn_listed(state, agent_id, slot, moment)
             running = [s for s in listed if s.status is not None and s.status.running]
-            running = [s for s in running if slots.ended_before(agent, s.ref) is None]
+            running = [
+                s
+                for s in running
+                if slots.ended_before(agent, s.ref) is None and not waiting_for(agent, s.ref)
+            ]
             if state.sync.needed and agent.active is None and running:
                 best = max(running, key=lambda s: s.priority)
                 slots.adopt(state, agent_id, best, moment)
+                self.adopted.add(agent_id)
                 for other in running:
                     if other is not best:
                         message = f"slot {other.ident} runs as well; only {best.ident} is adopted"

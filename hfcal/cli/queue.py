@@ -34,6 +34,12 @@ class NotQueuedError(HfcalError):
     kind = "not_queued"
 
 
+class PastError(HfcalError):
+    """It can't be sent any more."""
+
+    kind = "past"
+
+
 @queue.command("list", cls=Command)
 def list_(context: typer.Context) -> int:
     """Show the updates that wait for the backend, and those that it refused for good.
@@ -119,6 +125,8 @@ def _mend(
             # Meanwhile some may have been sent, and an agent may have said more.
             asked = {update.number for found in seen for update in found.updates}
             done = find(state, ident, shared.agents, among=asked)
+            if verb == "retry":
+                _require_open(state, done)
             for found in done:
                 do(state, found)
         if not done:
@@ -155,6 +163,17 @@ def speaking_for(state_file: StateFile, agents: list[str]) -> Iterator[None]:
                 )
             held.callback(lock.release)
         yield
+
+
+def _require_open(state: State, found: list[Found]) -> None:
+    from hfcal.mending import past_retrying
+
+    for slot in found:
+        for refusal in past_retrying(state, slot):
+            raise PastError(
+                f"{refusal.update.status} of slot {slot.ident} of {slot.agent_id} can't be sent "
+                f"any more, as the slot has ended; give it up: hfcal queue drop {slot.ident}"
+            )
 
 
 def _told(found: Found) -> str:

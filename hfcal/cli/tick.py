@@ -12,7 +12,7 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import Shared, can_draw, print_json, say, shared_of
-from hfcal.errors import HfcalError
+from hfcal.errors import HfcalError, InterruptedByUserError
 
 if TYPE_CHECKING:
     from hfcal.report import TickReport
@@ -110,7 +110,11 @@ def _show(report: TickReport, shared: Shared) -> None:
     if shared.json:
         from hfcal.views.documents import tick_document
 
-        print_json(tick_document(report))
+        document = tick_document(report)
+        if report.interrupted is not None:
+            stopped = InterruptedByUserError(report.interrupted)
+            document["error"] = {"kind": stopped.kind, "message": stopped.message}
+        print_json(document)
     elif shared.verbose or report.dry_run or (sys.stdout.isatty() and not shared.quiet):
         from hfcal.views.lines import tick_lines
 

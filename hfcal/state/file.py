@@ -21,7 +21,7 @@ from hfcal.errors import StateError, page_of
 from hfcal.files import group_number, is_shared, make_private, share
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
 from hfcal.state.locks import AgentLocks, LockFile, owner_hint, owner_of
-from hfcal.state.records import State
+from hfcal.state.records import Ended, State
 
 MAX_BYTES = 256 * 1024 * 1024
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
@@ -250,7 +250,13 @@ class StateFile:
         for agent_id, updates in salvage_updates(content).items():
             for update in updates:
                 update.number = state.take_number()
-                state.agent(agent_id).queue.append(update)
+                agent = state.agent(agent_id)
+                agent.queue.append(update)
+                if update.end:  # what the backend lists of it mustn't begin it anew
+                    ref, minutes = update.ref.copy(), update.actual_duration
+                    agent.ended.append(
+                        Ended(ref, update.status, update.since, moment.wall, duration=minutes)
+                    )
                 saved += 1
         self.on_lost(
             f"{self.path} was damaged ({error}) and is kept as {aside.name}; it is rebuilt from "

@@ -317,6 +317,7 @@ class State(Record):
         claw_identifier: As which claw.
         heartbeat_every: Seconds between heartbeats, by the settings of the last tick.
         version: Which hfcal made the last tick.
+        report_agent_status: Whether its settings have agents' statuses reported.
         configured: The agents of the last tick.
         agents: What is remembered, by agent id.
         history: What happened, the oldest first.
@@ -335,6 +336,7 @@ class State(Record):
     claw_identifier: str = ""
     heartbeat_every: float = 30.0
     version: str = ""
+    report_agent_status: bool = True
     configured: list[str] = field(default_factory=list)
     agents: dict[str, AgentState] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)

@@ -177,9 +177,8 @@ def _failing(agent: AgentState) -> list[FailedWake]:
 
 def _wake_note(agent: AgentState, failed: FailedWake, now: Moment) -> str:
     slot = f"slot {failed.ref.ident}: "
-    trouble = agent.troubles.get("wake")
-    known = trouble is not None and trouble.message.startswith(slot)
-    what = trouble.message if trouble is not None and known else f"{slot}wake failed"
+    trouble = agent.troubles.get(f"wake of slot {failed.wake.slot}")
+    what = f"{slot}wake failed" if trouble is None else trouble.message
     pause = failed.not_before - now.wall
     times = f"{failed.count} times, " if failed.count > 1 else ""
     return f"{what} ({times}again {f'in {age(pause)}' if pause > 0 else 'at the next tick'})"

@@ -85,6 +85,8 @@ def undelivered_line(accepted: Accepted) -> str:
     if accepted.busy:
         return "queued: another hfcal speaks for this agent and sends it"
     why = one_line(accepted.fault.message, 500) if accepted.fault else "it waits in the queue"
+    if accepted.update is None:
+        return f"not delivered: {why}"
     return f"queued, not delivered yet: {why}; the next tick sends it"
 
 

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from hfcal.state.records import Wake
+from hfcal.wake.adapter import WakeError
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class PrintAdapter:
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:  # noqa: ARG002
         """Print one wake."""
         stream = sys.stderr if self.to_stderr else sys.stdout
-        # One write, so that wakes made side by side don't mingle.
-        stream.write(f"--- wake {agent_id} ({wake.source})\n{wake.message}---\n")
-        stream.flush()
+        try:
+            # One write, so that wakes made side by side don't mingle.
+            stream.write(f"--- wake {agent_id} ({wake.source})\n{wake.message}---\n")
+            stream.flush()
+        except OSError as error:
+            raise WakeError(f"cannot print: {error.strerror}") from error

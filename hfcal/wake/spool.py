@@ -52,7 +52,8 @@ class SpoolAdapter:
         Raises:
             WakeError: It can't be written.
         """
-        folder = self.directory / file_name(agent_id)
+        # A receiver looks for the agent's own name, as far as that can be a file's.
+        folder = self.directory / file_name(agent_id, also="@:+,=%~", most=128)
         content = json_line({**payload(agent_id, wake), "idempotency_key": wake.key})
         try:
             with self._opened(folder) as descriptor:

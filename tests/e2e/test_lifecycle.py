@@ -426,3 +426,99 @@ def test_a_slot_whose_wake_was_reported_failed_can_be_completed(
     assert [word for _, word in backend.told()] == ["ongoing", "finished"]
     assert host.tick().actions == {"developer": "idle"}
     assert len(host.wakes) == 1
+
+
+def test_an_agent_does_not_end_the_slot_of_another(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """A slot that another agent is at, or was, is none that nobody knows."""
+    backend = make_backend(agents=["a", "b"], slots=[{"agent": "b", "id": 12}])
+    host = make_host(backend, "a", "b")
+    host.tick()
+    for _ in range(2):
+        done = host.run("complete", "--agent", "a", "--slot", "12", "--json")
+        assert (done.code, done.error["kind"]) == (3, "wrong_slot")
+        assert "agent b's" in done.error["message"]
+        host.ok("complete", "--agent", "b", "--slot", "12")
+    assert [e["agent"] for e in backend.journal("update")] == ["b", "b"]
+
+
+def test_a_repeat_needs_no_agent(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """The slot names it, also while another agent is at work."""
+    backend = make_backend(agents=["a", "b"], slots=[{"agent": "a", "id": 5}])
+    host = make_host(backend, "a", "b")
+    host.tick()
+    host.ok("complete", "--slot", "5")
+    assert host.ok("complete", "--slot", "5", "--json").json["already"] is True
+    backend.add_slots({"agent": "b", "id": 6})
+    host.tick()
+    assert host.ok("complete", "--slot", "5", "--json").json["agent_id"] == "a"
+
+
+def test_what_was_dropped_is_not_called_delivered(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """The agent that says it again is told so, and may require more."""
+    backend = make_backend(slots=ONE_SLOT)
+    host = make_host(backend)
+    host.tick()
+    backend.away()
+    host.ok("complete")
+    host.ok("queue", "drop", "4", "--yes")
+    backend.well()
+    words = ("complete", "--agent", "developer", "--slot", "4")
+    again = host.ok(*words, "--json")
+    assert (again.json["already"], again.json["delivered"]) == (True, False)
+    assert "dropped by hand" in again.stderr
+    assert host.run(*words, "--require-delivery").code == 4
+
+
+def test_what_was_refused_is_not_sent_again_for_that_slot(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """However often the agent pauses and resumes."""
+    backend = make_backend(slots=ONE_SLOT)
+    host = make_host(backend)
+    backend.fault(path="update", status=422, count=1)
+    host.tick()
+    for _ in range(2):
+        host.run("pause")
+        host.run("resume")
+    assert [e["body"]["status"] for e in backend.journal("update")].count("ongoing") == 1
+
+
+def test_why_an_agent_paused_is_in_the_history(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """With what became of it; without a reason there is nothing to keep."""
+    host = make_host(make_backend(slots=ONE_SLOT))
+    host.tick()
+    host.ok("pause", "--reason", "waits for a review")
+    host.ok("resume")
+    (entry,) = host.status()["history"]
+    assert (entry["status"], entry["reason"]) == ("paused", "waits for a review")
+    assert entry["outcome"] == "delivered"
+
+
+def test_a_bad_option_is_told_though_a_bad_setting_is_passed_over(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Whoever types it can type it better."""
+    host = make_host(make_backend(slots=ONE_SLOT))
+    host.tick()
+    for words in (("pause", "--backend-url", "junk"), ("status", "--concurrency", "zz")):
+        assert host.run(*words).code == 2
+    host.configure(concurrency="zz")
+    assert host.ok("pause").stderr == ""
+
+
+def test_statuses_are_reported_as_the_ticks_settings_say(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """An agent's command has no config; the state tells."""
+    backend = make_backend(slots=ONE_SLOT)
+    host = make_host(backend, settings={"report_agent_status": False})
+    host.tick()
+    host.config.unlink()
+    host.ok("complete")
+    assert backend.journal("status") == []

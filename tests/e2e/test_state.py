@@ -524,3 +524,18 @@ def test_a_directory_is_no_state_file(lone_host: Host) -> None:
         for command in ("tick", "status", "complete"):
             end = lone_host.run(command, "--state", place, "--json")
             assert (end.code, end.error["kind"]) == (6, "state")
+
+
+def test_an_end_that_was_saved_from_a_damaged_state_ends_its_slot(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """What the backend still lists as running is not adopted, and the agent is free."""
+    slots = [{"agent": "developer", "id": 12}, {"agent": "developer", "id": 13, "priority": 1}]
+    backend = make_backend(slots=slots)
+    host = make_host(backend)
+    host.tick()
+    backend.fault(path="update", drop_before=True, count=1)
+    host.ok("complete")
+    host.state.write_bytes(host.state.read_bytes()[:-20])
+    assert host.tick().agents["developer"]["slot"] == "13"
+    assert backend.slot(12)["status"] == "finished"

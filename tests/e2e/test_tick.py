@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -740,3 +742,144 @@ def test_a_long_tick_on_a_terminal_shows_how_far_it_is(
     tick = host.tick(env={"HFCAL_REQUEST_TIMEOUT": "2s"})
     assert tick.code == 1
     assert " of 2 agents" not in tick.stderr + tick.stdout
+
+
+@pytest.mark.parametrize("word", ["ongoing", "paused"])
+def test_what_waits_does_not_reopen_a_slot_that_ended_on_the_server(
+    word: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Nothing more of it is sent; what waited is kept as refused."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    if word == "paused":
+        host.tick()
+    backend.fault(path="update", status=503, retry_after=0)
+    host.run(*(("tick",) if word == "ongoing" else ("pause",)))
+    backend.change_slot(4, status="aborted")
+    backend.fault(path="update", status=503, count=1)
+    over = json.dumps({"slots": [{"id": 4, "status": "aborted"}], "agent_status": "busy"})
+    backend.fault(path="heartbeat", status=200, body=over)
+    assert host.tick().actions == {"developer": "resolved"}
+    for _ in range(2):
+        host.tick()
+    assert backend.slot(4)["status"] == "aborted"
+    status = host.status()
+    assert status["queued"] == []
+    assert [r["status"] for r in status["refused"]] == [word]
+
+
+def test_agents_that_hang_do_not_starve_the_others(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Who waited in vain comes last the next time; who was not even asked does not."""
+    hanging = [f"x{n}" for n in range(8)]
+    backend = make_backend(agents=[*hanging, "y"])
+    host = make_host(backend, *hanging, "y")
+    host.configure(concurrency=8, request_timeout="300ms")
+    host.tick()
+    backend.add_slots({"agent": "y", "id": 4})
+    for agent in hanging:
+        backend.fault(path="heartbeat", agent=agent, hang=30, count=0)
+    assert host.tick().agents["y"]["error"]["message"].endswith("(not asked)")
+    assert host.tick().actions["y"] == "dispatched"
+
+
+def test_a_backend_without_sync_is_asked_once_a_day(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """Also when a real id is missing."""
+    backend = make_backend(
+        slots=[{"agent": "developer", "plan_id": 7}],
+        switches={"virtual_answer": "ok", "sync": "absent"},
+    )
+    host = make_host(backend)
+    for _ in range(3):
+        host.tick()
+    assert len(backend.journal("sync")) == 1
+
+
+def test_two_copies_of_a_slot_tell_their_ids_together(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """The real id of one, the plan and date of the other."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 50}])
+    day = datetime.now(UTC).date().isoformat()
+    copies = [
+        {"virtual_id": f"plan-3-{day}", "plan_id": 3, "date": day, "status": "not_started"},
+        {"id": 50, "plan_id": 3, "date": day, "status": "not_started"},
+    ]
+    backend.fault(path="heartbeat", status=200, body=json.dumps({"slots": copies}))
+    host = make_host(backend)
+    assert host.tick().code == 0
+    assert backend.told() == [("50", "ongoing")]
+    (active,) = host.status()["active"]
+    assert active["idents"] == [f"plan-3-{day}", "50"]
+
+
+def test_an_agent_that_speaks_during_its_wake_is_reported_busy(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """And its wake counts."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    host.on_wake(f'"{sys.executable}" -m hfcal pause --agent developer >/dev/null')
+    host.tick()
+    assert backend.agent("developer")["status"] == "busy"
+    assert "hfcal_wakes_total 1" in host.ok("metrics").stdout
+
+
+def test_a_repeated_state_that_the_backend_has_is_no_refusal(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """It lists the slot as pending and says 409 to `ongoing`: an echo."""
+    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
+    host = make_host(backend)
+    host.tick()
+    listed = json.dumps({"slots": [{"id": 4, "status": "not_started"}], "agent_status": "busy"})
+    backend.fault(path="heartbeat", status=200, body=listed)
+    backend.fault(path="update", status=409, body='{"detail": "already ongoing"}')
+    assert host.tick().code == 0
+    assert host.status()["refused"] == []
+
+
+def test_a_status_that_is_owed_is_posted_for_an_agent_that_is_no_longer_listed(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """As its updates are."""
+    backend = make_backend(
+        agents=["developer", "operator"], slots=[{"agent": "developer", "id": 4}]
+    )
+    host = make_host(backend, "developer", "operator")
+    host.tick()
+    backend.fault(path="status", status=500)
+    host.ok("complete")
+    assert backend.agent("developer")["status"] == "busy"
+    host.configure(agents=["operator"])
+    host.tick()
+    assert backend.agent("developer")["status"] == "idle"
+
+
+def test_what_names_the_work_is_kept_of_a_slot_that_is_too_large(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """The message's first line depends on it."""
+    data = {"type": "review", "code": "HF-42", "notes": "x" * 17_000}
+    slot = {"agent": "developer", "id": 4, "event_type": "job", "event_data": data}
+    host = make_host(make_backend(slots=[slot]))
+    host.tick()
+    (wake,) = host.wakes
+    assert wake.lines[0] == "[calendar job review/HF-42] please handle this"
+
+
+def test_a_tick_that_was_stopped_says_so_in_its_document(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """With the signal, and of each agent that had not had its turn."""
+    backend = make_backend(faults=[{"path": "heartbeat", "hang": 30}])
+    host = make_host(backend)
+    tick = host.start("tick", "--json")
+    wait_until(lambda: backend.state["faults"] == [])
+    tick.send(signal.SIGTERM)
+    end = tick.end()
+    assert (end.code, end.error["kind"]) == (143, "interrupted")
+    assert end.agents["developer"]["reason"] == "stopped before it was done"

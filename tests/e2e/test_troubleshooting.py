@@ -176,6 +176,15 @@ def _declined(backend: Backend, host: Host) -> str:
     return terminal.text
 
 
+def _past(backend: Backend, host: Host) -> str:
+    """`ongoing` is refused, the end isn't."""
+    backend.add_slots({"agent": "developer", "id": 12})
+    backend.fault(path="update", status=422, count=1)
+    host.run("tick")
+    host.ok("complete")
+    return host.run("queue", "retry", "12", "--yes").stderr
+
+
 PROVOKED: dict[str, Told] = {
     **{kind: _fault(kind) for kind in FAULTS},
     "rejected": _refused,
@@ -195,6 +204,7 @@ PROVOKED: dict[str, Told] = {
     "internal": _internal,
     "interrupted": _interrupted,
     "not_queued": _said("queue", "drop", "99", "--yes"),
+    "past": _past,
     "unknown_agent": _said("forget", "nobody", "--yes"),
     "in_use": _said("forget", "developer", "--yes", active=True),
     "declined": _declined,

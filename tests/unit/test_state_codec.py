@@ -396,6 +396,7 @@ EVERYTHING = State(
     claw_identifier="srv1",
     heartbeat_every=45.0,
     version="0.1.0",
+    report_agent_status=False,
     configured=["developer", "operator"],
     agents={
         "developer": AgentState(
