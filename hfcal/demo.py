@@ -141,7 +141,8 @@ class Demo:
         outcomes = [entry["outcome"] for entry in document["history"]]
         well = outcomes == ["delivered"] * 3 and not document["queued"] and not document["active"]
         self._must(well, "the state agrees with the backend")
-        self._say("That was the whole cycle. Your turn: hfcal --help, and README.md.")
+        again = shlex.join([*own_program(), "--help"])
+        self._say(f"That was the whole cycle. Your turn: {again}, and README.md.")
 
     def _say(self, line: str) -> None:
         self.tell("")

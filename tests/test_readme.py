@@ -87,7 +87,7 @@ def test_commands_are_marked() -> None:
     """What runs is in sh blocks; what can't, in blocks of a kind that is known to be skipped."""
     kinds = {kind for kind, _ in _BLOCK.findall(README.read_text("utf-8"))}
 
-    assert kinds == {"sh", "console", "crontab", "ini", "toml"}
+    assert kinds == {"sh", "console", "toml"}
     assert len(blocks("sh")) >= 5
 
 
