@@ -27,7 +27,7 @@ from hfcal.errors import (
 )
 from hfcal.model import Slot
 from hfcal.news import News
-from hfcal.outbox import has_work, unresolved, waiting_for
+from hfcal.outbox import UNRESOLVED_PAUSE, has_work, unresolved, waiting_for
 from hfcal.places import Places
 from hfcal.report import Progress, TickReport
 from hfcal.risks import RISKS, risks_of
@@ -204,8 +204,7 @@ class Tick:
             self._submit_sync()
         self._work(lambda: not self._running and not self._sync_pending)
         state = self._file.peek()
-        missing = any(map(unresolved, state.agents.values()))
-        if missing and not self._sync_asked and not _absent(state, now().wall):
+        if not self._sync_asked and _missing(state, now().wall):
             self._submit_sync()
             self._work(lambda: not self._sync_pending)
         # Whoever found a lock taken left its update to the holder: look once more.
@@ -277,8 +276,8 @@ class Tick:
         state = self._file.peek()
         asked = state.sync.asked
         today = asked is not None and utc_date(asked) == utc_date(wall)
-        missing = state.sync.needed or any(map(unresolved, state.agents.values()))
-        return (missing or not today) and not _absent(state, wall)
+        wanted = state.sync.needed or not today
+        return (wanted and not _absent(state, wall)) or _missing(state, wall)
 
     @staticmethod
     def _sync_failed(state: State, wall: float) -> bool:
@@ -433,9 +432,20 @@ def _note_no_sync(state: State, fault: Fault) -> None:
         state.sync.failed = wall
 
 
-def _absent(state: State, wall: float) -> bool:
+def _absent(state: State, wall: float, for_: float = _DAY) -> bool:
+    """Whether the backend was found to have no sync, less than so many seconds ago."""
     until = state.sync.absent_until
-    return until is not None and 0 < until - wall <= _DAY
+    return until is not None and _DAY - for_ < until - wall <= _DAY
+
+
+def _missing(state: State, wall: float) -> bool:
+    """Whether a real id is missing that a sync may tell.
+
+    What waits for it is tried hourly, and as often it is worth to ask a backend that seemed to
+    have no sync: a 401 may have been the key's.
+    """
+    unknown = any(map(unresolved, state.agents.values()))
+    return unknown and not _absent(state, wall, UNRESOLVED_PAUSE)
 
 
 def zone_of(name: str) -> tzinfo:

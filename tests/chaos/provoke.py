@@ -162,6 +162,8 @@ class Provoker:
         away, outage = dice.random() < 0.15, dice.uniform(0.1, 1.5)
         fault: dict[str, Any] = dict(dice.choice(FAULTS))
         fault["path"] = dice.choices(KINDS, (6, 1, 2, 1, 1))[0]
+        if fault.get("status") == 401 and fault["path"] in {"any", "sync"}:
+            fault["path"] = "update"  # to a sync it means that there is none, for an hour at least
         fault["count"] = dice.randint(1, 4)
         wait = dice.uniform(0.05, 0.4)
         if away:
