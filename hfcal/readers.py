@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -19,6 +20,12 @@ _LONGEST = 366 * 86_400.0
 
 class BadValueError(ValueError):
     """A value isn't allowed; the message says what is."""
+
+
+def shown(value: object) -> str:
+    """A value in a message, as the config file might have it."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text[:140]
 
 
 def duration(value: object, *, least: float = 0.0, most: float = _LONGEST) -> float:

@@ -67,19 +67,23 @@ class Settings:
     agent_wakes: Mapping[str, JsonObject] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def _where(self) -> str:
+        return str(self.config_file or "a config file (hfcal config init writes one)")
+
     def require_backend(self) -> None:
         """Raise `ConfigError` unless there is a backend to speak to."""
         if not self.backend_url:
             raise ConfigError(
                 "backend_url is not set: set it in "
-                f"{self.config_file or 'the config file'}, HFCAL_BACKEND_URL or --backend-url"
+                f"{self._where}, HFCAL_BACKEND_URL or --backend-url"
             )
 
     def require_agents(self) -> None:
         """Raise `ConfigError` unless there are agents to keep."""
         if not self.agents:
             raise ConfigError(
-                f"no agents are set: list them as agents in {self.config_file or 'the config file'}"
+                f"no agents are set: list them as agents in {self._where}"
                 ", in HFCAL_AGENTS (comma-separated) or with --agent"
             )
 
@@ -203,10 +207,11 @@ def config_path(options: Options, environment: Mapping[str, str]) -> Path:
     if users is None:
         return SYSTEM_CONFIG
     mine = users / "config.toml"
-    return SYSTEM_CONFIG if not _exists(mine) and _exists(SYSTEM_CONFIG) else mine
+    return SYSTEM_CONFIG if not exists(mine) and exists(SYSTEM_CONFIG) else mine
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is such a file, as far as this user may know."""
     try:
         return path.exists()
     except OSError:
@@ -294,7 +299,7 @@ def _read(name: str, key: _Key, value: object, where: str) -> object:
         return key.read(value)
     except readers.BadValueError as error:
         secret = name == "api_key" or (name == "backend_url" and "@" in str(value))
-        shown = "(secret)" if secret else f"{value!r:.140}"
+        shown = "(secret)" if secret else readers.shown(value)
         message = f"{where} = {shown}: {error}"
         if name == "state_file":
             message += "; HFCAL_STATE and --state say it as well"

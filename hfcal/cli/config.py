@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING
 
 import typer
 
 from hfcal.cli.app import Command, SubGroup
-from hfcal.cli.shared import print_json, say, shared_of
+from hfcal.cli.shared import print_json, require_text, say, shared_of
 from hfcal.errors import UsageError
-
-if TYPE_CHECKING:
-    from hfcal.cli.shared import Shared
 
 config = typer.Typer(
     help="Show the settings in use and where each came from; write them.",
@@ -53,12 +48,12 @@ def path(context: typer.Context) -> int:
     Example:
       $EDITOR "$(hfcal config path)"
     """
-    from hfcal.settings import config_path
+    from hfcal.settings import config_path, exists
 
     shared = shared_of(context)
     found = config_path(shared.options(), os.environ)
     if shared.json:
-        print_json({"path": str(found), "exists": found.exists()})
+        print_json({"path": str(found), "exists": exists(found)})
     else:
         print(found)
     return 0
@@ -78,29 +73,19 @@ def set_(
       hfcal config set agents '["developer", "operator"]'
       hfcal config set wake.timeout 60s
     """
-    from hfcal.configfile import changed_text, save, value_of
-    from hfcal.errors import ConfigError
+    from hfcal.configfile import change
     from hfcal.settings import config_path
 
     shared = shared_of(context)
+    for word in (key, value):
+        require_text(word)
     if key == "api_key":
         raise UsageError(
             "a key on the command line shows in process lists: write it into a file, 0600, and "
             "set api_key_file to its path"
         )
     found = config_path(shared.options(), os.environ)
-    try:
-        text = found.read_text(encoding="utf-8") if found.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {found}: {error}") from error
-    meant = value_of(value)
-    if key == "agents" and isinstance(meant, str):
-        meant = [part.strip() for part in meant.split(",")]
-    try:
-        changed = changed_text(text, key, meant)
-    except ConfigError as error:
-        raise ConfigError(f"{found}: {error.message}; it was not changed") from error
-    save(found, changed, keep_mode=True)
+    meant = change(found, key, value)
     if shared.json:
         print_json({"path": str(found), "key": key, "value": meant})
     elif not shared.quiet:
@@ -133,34 +118,18 @@ def init(
       hfcal config init --backend-url https://harborforge.example.com --agent developer \\
         --wake-command 'my-agent --message {message}'
     """
+    from hfcal.cli.setup import Answers, try_backend
     from hfcal.configfile import new_text, save
     from hfcal.errors import ConfigError
-    from hfcal.settings import config_path
+    from hfcal.settings import config_path, exists
 
     shared = shared_of(context)
     found = config_path(shared.options(), os.environ)
-    if found.exists() and not force:
+    if exists(found) and not force:
         raise ConfigError(f"{found} is there already; change it with hfcal config set, or --force")
-    url = _needed(shared.backend_url, "--backend-url", "URL of the backend")
-    claw = shared.claw or _needed(None, "--claw", "Identifier of this claw", os.uname().nodename)
-    agents = shared.agents or _words(_needed(None, "--agent", "Ids of the agents, with commas"))
-    values: dict[str, object] = {"backend_url": url, "claw_identifier": claw, "agents": agents}
-    if api_key_file:
-        values["api_key_file"] = os.path.abspath(os.path.expanduser(api_key_file))  # noqa: PTH100, PTH111
-    if wake_url:
-        values["wake"] = {"adapter": "webhook", "url": wake_url}
-    else:
-        import shlex
-
-        command = _needed(
-            wake_command, "--wake-command", "Command that wakes an agent, {message} for the message"
-        )
-        try:
-            values["wake"] = {"adapter": "command", "command": shlex.split(command)}
-        except ValueError as error:
-            raise UsageError(f"--wake-command = {command!r:.200}: {error}") from error
+    values = Answers(shared, wake_command, wake_url, api_key_file).values()
     save(found, new_text(values), keep_mode=False)
-    fault = _try_backend(shared)
+    fault = try_backend(shared)
     if shared.json:
         print_json({"path": str(found), "backend_error": fault})
         return 0
@@ -169,28 +138,3 @@ def init(
     if not shared.quiet:
         print(f"wrote {found}; next: hfcal doctor, then hfcal service cron")
     return 0
-
-
-def _needed(given: str | None, option: str, question: str, default: str | None = None) -> str:
-    if given:
-        return given
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        answer: str = typer.prompt(question, default=default, err=True)
-        return answer
-    if default is not None:
-        return default
-    raise UsageError(f"{option} is needed, as there is no terminal to ask on")
-
-
-def _words(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _try_backend(shared: Shared) -> dict[str, object] | None:
-    """The first thing that is wrong with the backend or an agent's binding, if there is one."""
-    from hfcal.doctor.backend import ask_each
-
-    told = ask_each(shared.settings()).values()
-    # An older backend can't be asked so, and rejects it.
-    wrong = (fault for fault in told if fault is not None and fault.kind != "rejected")
-    return next((fault.document() for fault in wrong), None)

@@ -124,6 +124,14 @@ def say(message: str) -> None:
         print(f"hfcal: {message}", file=sys.stderr, flush=True)
 
 
+def require_text(word: str) -> None:
+    """Raise `UsageError` for a word that is no text: a file or a message can't hold it."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{word!r:.140} is no UTF-8") from None
+
+
 def say_passed_over(error: HfcalError) -> None:
     """Tell a person that a part of the settings is passed over."""
     say(f"{error.message}; going on without it")

@@ -14,7 +14,8 @@ import pwd
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
@@ -158,6 +159,21 @@ def owner_hint(path: Path) -> str:
         f"; it belongs to {owner}: run hfcal as that user, sudo -u {owner}, "
         "or share it by the setting group (docs/configuration.md)"
     )
+
+
+@contextmanager
+def locked_directory(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory itself, which leaves no file behind.
+
+    Raises:
+        OSError: It can't be opened or locked.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _Waiting:

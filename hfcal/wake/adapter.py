@@ -153,8 +153,10 @@ class Table:
             # Misspelt, it is there under another name.
             for near in difflib.get_close_matches(key, self._left, 1, 0.6):
                 return ConfigError(f"unknown key {self._where}.{near}; did you mean {key}?")
-        shown = "missing" if value is None else f"{value!r:.140}"
-        return ConfigError(f"{self._where}.{key} = {shown}: allowed: {allowed}")
+        from hfcal.readers import shown
+
+        text = "missing" if value is None else shown(value)
+        return ConfigError(f"{self._where}.{key} = {text}: allowed: {allowed}")
 
     def end(self) -> None:
         """Raise `ConfigError` for a key that nobody took."""

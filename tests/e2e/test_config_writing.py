@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import tomllib
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,11 @@ def test_set_changes_one_key_and_nothing_else(
         ("wake.adaptor", "print", 5, "adaptor"),
         ("agents.developer", "1", 5, "agents"),
         ("api_key", "secret-key", 2, "api_key_file"),
+        ("request_timeout", "2026-01-01", 5, "= '2026-01-01'"),
+        ("agent.my.agent.wake.adapter", "print", 5, 'agent."my.agent".wake.adapter'),
+        ("wake.adapter", "print", 5, "hfcal config set wake '{adapter = \"print\"}'"),
+        ("request timeout", "5", 5, "is no key"),
+        ("backend_url", "\udcff", 2, "UTF-8"),
     ],
 )
 def test_what_is_not_allowed_leaves_the_file_alone(
@@ -108,16 +114,20 @@ def test_init_takes_options_and_the_result_works(
 
 
 def test_init_asks_on_a_terminal(make_backend: MakeBackend, make_host: MakeHost) -> None:
-    """One question at a time, with the host's name offered."""
-    backend = make_backend()
+    """One question at a time, with the host's name offered; a wrong answer is asked for again."""
+    backend = make_backend(agents=["developer", "operator"])
     host = make_host(backend)
     host.config.unlink()
-    with host.terminal("config", "init") as terminal:
+    with host.terminal("config", "init", columns=200) as terminal:
         for question, answer in (
-            ("URL of the backend", backend.url),
-            ("Identifier of this claw", ""),
-            ("Ids of the agents", "developer, operator"),
-            ("Command that wakes", "/bin/true"),
+            ("URL of the backend", "foo"),
+            ("allowed: a URL", backend.url),
+            ("Identifier of this claw", "srv1"),
+            ("Ids of the agents", " , ,"),
+            ("at least one agent", "developer, operator"),
+            ("API key, empty for none", ""),
+            ("Command that wakes", " "),
+            ("a program and its arguments", "/bin/true"),
         ):
             terminal.shows(question)
             terminal.type(answer.encode() + b"\n")
@@ -125,6 +135,21 @@ def test_init_asks_on_a_terminal(make_backend: MakeBackend, make_host: MakeHost)
         assert terminal.end() == 0
     found = tomllib.loads(host.config.read_text(encoding="utf-8"))
     assert found["agents"] == ["developer", "operator"]
+    assert "api_key_file" not in found
+
+
+@pytest.mark.parametrize(("keys", "code"), [(b"\x04", 1), (b"\x03", 130)])
+def test_init_that_is_broken_off_writes_nothing(
+    keys: bytes, code: int, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """By Ctrl-D or Ctrl-C."""
+    host = make_host(make_backend())
+    host.config.unlink()
+    with host.terminal("config", "init") as terminal:
+        terminal.shows("URL of the backend")
+        terminal.type(keys)
+        assert terminal.end() == code
+    assert not host.config.exists()
 
 
 def test_init_says_what_is_missing_and_what_does_not_answer(
@@ -141,3 +166,108 @@ def test_init_says_what_is_missing_and_what_does_not_answer(
     assert dead_url in done.stderr
     assert "written all the same" in done.stderr
     assert host.config.exists()
+
+
+WITH_COMMENTS = """# mine
+backend_url = "{url}"
+agents = ["developer"]
+
+# how they are woken
+[wake]
+adapter = "command"
+command = ["/bin/true"]
+
+# about one agent
+[agent.operator.wake]
+adapter = "print"
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_new_key_stands_behind_the_last_of_its_table(
+    end: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """So a comment goes on to stand above what it is about; the line ends stay."""
+    host = make_host(make_backend())
+    before = WITH_COMMENTS.format(url=host.backend_url).replace("\n", end)
+    host.config.write_bytes(before.encode())
+    host.ok("config", "set", "request_timeout", "20s")
+    host.ok("config", "set", "wake.parallel", "4")
+    wanted = before.replace(
+        f'["developer"]{end}', f'["developer"]{end}request_timeout = "20s"{end}'
+    ).replace(f'["/bin/true"]{end}', f'["/bin/true"]{end}parallel = 4{end}')
+    assert host.config.read_bytes().decode() == wanted
+
+
+def test_text_is_text_and_ids_are_quoted(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """What looks like a number may be a name; an id with dots stands in quotes, as in TOML."""
+    host = make_host(make_backend())
+    host.ok("config", "set", "claw_identifier", "42")
+    host.ok("config", "set", "agents", "12")
+    host.ok("config", "set", 'agent."my.agent".wake.adapter', "print")
+    host.ok("config", "set", "wake", '{adapter = "print"}')
+    found = tomllib.loads(host.config.read_text(encoding="utf-8"))
+    assert (found["claw_identifier"], found["agents"]) == ("42", ["12"])
+    assert found["agent"] == {"my.agent": {"wake": {"adapter": "print"}}}
+    assert found["wake"] == {"adapter": "print"}
+
+
+def test_inline_tables_take_another_agent(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """However the file was written."""
+    host = make_host(make_backend())
+    text = host.config.read_text(encoding="utf-8")
+    host.write_config(f'agent = {{x = {{wake = {{adapter = "print"}}}}}}\n{text}')
+    host.ok("config", "set", "agent.y.wake.adapter", "print")
+    found = tomllib.loads(host.config.read_text(encoding="utf-8"))
+    assert sorted(found["agent"]) == ["x", "y"]
+
+
+def test_several_at_once_lose_nothing(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """Each that said `set` is in the file."""
+    host = make_host(make_backend())
+    keys = ("request_timeout", "concurrency", "history_cap", "abandon_after", "heartbeat_interval")
+    running = [host.start("config", "set", key, "7") for key in keys]
+    assert [one.end().code for one in running] == [0] * len(keys)
+    found = tomllib.loads(host.config.read_text(encoding="utf-8"))
+    assert [found[key] for key in keys] == [7] * len(keys)
+
+
+def test_init_takes_all_that_it_is_given(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """State and concurrency too; what can't be is wrong use, and nothing is written."""
+    backend = make_backend()
+    host = make_host(backend)
+    host.config.unlink()
+    words = ["config", "init", "--agent", "developer", "--claw", "srv1"]
+    url, command = ["--backend-url", backend.url], ["--wake-command", "/bin/true"]
+    for wrong in (
+        [*command, "--backend-url", "foo"],
+        [*url, *command, "--wake-url", "http://127.0.0.1/"],
+        [*url, "--wake-command", " "],
+        [*url, *command, "--agent", "a b"],
+    ):
+        assert host.run(*words, *wrong).code == 2, wrong
+        assert not host.config.exists()
+    host.ok(*words, *url, *command, "--state", "here/state.json", "--concurrency", "3")
+    found = tomllib.loads(host.config.read_text(encoding="utf-8"))
+    assert found["state_file"] == str(host.root / "here" / "state.json")
+    assert found["concurrency"] == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"status": 401}, "unauthorized"),
+        ({"status": 404, "body": '{"detail": "Not Found"}'}, "rejected"),
+        ({"status": 405}, None),
+    ],
+)
+def test_init_tells_what_is_wrong_with_the_backend(
+    fault: dict[str, Any], kind: str | None, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """All but that it is too old to be asked."""
+    backend = make_backend()
+    host = make_host(backend)
+    backend.fault(path="status", count=0, **fault)
+    words = ["--backend-url", backend.url, "--agent", "developer", "--wake-command", "/bin/true"]
+    error = host.ok("config", "init", *words, "--force", "--json").json["backend_error"]
+    assert (error and error["kind"]) == kind

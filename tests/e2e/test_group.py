@@ -115,6 +115,18 @@ def test_doctor_finds_a_state_that_cannot_be_written_to(
     assert "doctor.md#state-owner" in output.read_text()
 
 
+def test_a_config_that_may_not_be_looked_at_has_a_path_all_the_same(place: Path) -> None:
+    """Its directory is another user's; init says why it can't write there."""
+    closed, output = place / "closed", place / "output"
+    closed.mkdir(mode=0o700)
+    config = str(closed / "config.toml")
+    assert as_user(OTHER, "config", "path", "--config", config, output=output) == 0
+    assert output.read_text().strip() == config
+    words = ("--backend-url", "http://127.0.0.1:1", "--agent", "a", "--wake-command", "/bin/true")
+    assert as_user(OTHER, "config", "init", "--config", config, *words, output=output) == 5
+    assert "Permission denied" in output.read_text()
+
+
 def test_an_unknown_group_is_a_config_error(make_backend: MakeBackend, make_host: MakeHost) -> None:
     """And it keeps no agent from completing."""
     backend = make_backend(slots=[{"agent": "developer", "id": 4}])
