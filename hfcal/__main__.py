@@ -2,7 +2,11 @@
 
 import gc
 import os
+import signal
 from typing import NoReturn
+
+# Ctrl-C ends it without a traceback, until `main` can tell how it was stopped.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # Most commands end before there is garbage worth looking for, and looking costs them 4 ms.
 gc.set_threshold(100_000)
