@@ -20,7 +20,7 @@ def ranks(state: State, now: Moment) -> list[tuple[int, str]]:
     """Each agent with how much it matters: 0 for the most; those alike in the state's order."""
     stale = set(stale_agents(state, now))
     found = []
-    for agent_id in dict.fromkeys([*state.agents, *state.configured]):
+    for agent_id in dict.fromkeys([*state.configured, *state.agents]):
         agent = record(state, agent_id)
         if agent.error or _failing(agent) or agent_id in stale:
             rank = 0
