@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     # `status` is to start fast, so it doesn't load what only the other documents are made of.
     from hfcal.errors import Fault
     from hfcal.ids import JsonObject
-    from hfcal.lifecycle import Accepted
     from hfcal.outbox import Delivery
     from hfcal.report import AgentReport, TickReport
     from hfcal.state.records import Active, HistoryEntry, Refusal, State, Update
+    from hfcal.words import Accepted
 
 SCHEMA = 1
 LEAST_STALE = 120.0

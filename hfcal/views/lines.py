@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hfcal.clock import rfc3339
-from hfcal.lifecycle import Accepted
 from hfcal.report import AgentReport, TickReport
 from hfcal.scheduler import Action
 from hfcal.text import one_line
+from hfcal.words import Accepted
 
 _WORDS = {
     Action.IDLE: "idle, no slots listed",

@@ -20,17 +20,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hfcal import delivery, lifecycle, slots
+from hfcal import delivery, lifecycle, slots, words
 from hfcal.clock import Moment
 from hfcal.delivery import Courier
 from hfcal.errors import BridgeError, Fault, HfcalError
 from hfcal.ids import SlotRef
-from hfcal.lifecycle import Request, _accept
 from hfcal.model import Heartbeat, parse_slots
 from hfcal.outbox import enqueue, learn, unresolved
 from hfcal.scheduler import Action, Policy, decide
 from hfcal.state.codec import decode_state, encode_state
 from hfcal.state.records import State, Wake
+from hfcal.words import Request, take
 from tests.unit.support import NOON, TODAY, an_active, at, ref
 
 T = TypeVar("T")
@@ -301,9 +301,9 @@ def test_an_end_that_is_said_again_is_sent_once(verb, delivered):
     said = []
     for _ in range(2):
         courier_of(disk, bridge, patient=False).deliver(
-            lambda state: said.append(_accept(state, "a", Request(verb, "a", "12")).already)
+            lambda state: said.append(take(state, "a", Request(verb, "a", "12"), at()).already)
         )
-    end = lifecycle.STATUS[verb]
+    end = words.STATUS[verb]
     assert said == [False, True]
     assert bridge.told.count(("12", end)) == 1
     assert ("12", "ongoing") not in bridge.told[bridge.told.index(("12", end)) :]
@@ -473,7 +473,7 @@ class Host(RuleBasedStateMachine):
             event = happens.get(self.disk.saves - began)
             if event == "killed":
                 raise KilledError
-            if event in lifecycle.STATUS and self.woken:
+            if event in words.STATUS and self.woken:
                 self.disk.between = lambda: None
                 number = max(self.woken)
                 request = Request(event, "a", self.woken[number])
@@ -570,11 +570,11 @@ class Host(RuleBasedStateMachine):
             number = next((n for n, ident in named if ident == request.slot), None)
             if number is None and active is not None:
                 number = self._number(active.ref)
-            accepted = _accept(state, "a", request)
+            accepted = take(state, "a", request, self.now())
             if accepted.update is not None and request.verb in {"complete", "abort"}:
                 assert number is not None
                 run = self.backend.slots[number].run
-                self.promised.setdefault((number, run), lifecycle.STATUS[request.verb])
+                self.promised.setdefault((number, run), words.STATUS[request.verb])
 
         apply(accept)
 

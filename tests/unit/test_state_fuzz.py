@@ -20,7 +20,6 @@ from hfcal.bridge import Bridge
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.errors import BridgeError, Fault, HfcalError
 from hfcal.ids import SlotRef, valid_agent_id
-from hfcal.lifecycle import Accepted, Request, _accept
 from hfcal.model import Heartbeat, Slot, SlotStatus
 from hfcal.news import note_fault, note_well
 from hfcal.scheduler import Action, Policy, decide
@@ -46,6 +45,7 @@ from hfcal.views.documents import stale_agents, status_document
 from hfcal.views.tables import print_status
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
+from hfcal.words import Accepted, Request, take
 from hfcal.workers import Workers
 from tests.unit.support import DAY, HOUR, NOON, TODAY, beat, listed, ref, texts, thorough
 from tests.unit.test_state_codec import EVERYTHING, numbered, places, records_of, states
@@ -396,7 +396,7 @@ def test_an_agents_word_has_an_outcome_in_every_odd_state(odd):
             agent_id = next(iter(state.agents))
             accepted: Accepted | None = None
             try:
-                accepted = _accept(state, agent_id, Request(verb, agent_id, slot))
+                accepted = take(state, agent_id, Request(verb, agent_id, slot), now())
             except HfcalError as error:
                 assert error.message
             still_kept(state)
