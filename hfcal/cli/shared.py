@@ -74,8 +74,14 @@ class Shared:
             open_log(settings.log_file, level, settings.log_format)
         return settings
 
-    def state_file(self, settings: Settings) -> StateFile:
-        """The state file of these settings; lost state is said on stderr, and logged."""
+    def state_file(self, settings: Settings, *, share: bool = False) -> StateFile:
+        """The state file of these settings; lost state is said on stderr, and logged.
+
+        Args:
+            settings: All settings.
+            share: Whether to share it with their `group`: ticks do, and no agent's word depends
+                on whether that can be done.
+        """
         from hfcal.state.file import StateFile
 
         def lost(message: str) -> None:
@@ -89,7 +95,7 @@ class Shared:
             settings.state_file,
             lock_timeout=self.lock_timeout,
             on_lost=lost,
-            group=settings.group,
+            group=settings.group if share else "",
         )
 
     def one_agent(self) -> str | None:

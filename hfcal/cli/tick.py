@@ -39,7 +39,7 @@ def tick(
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
-    state_file = shared.state_file(settings)
+    state_file = shared.state_file(settings, share=True)
     if dry_run:
         from hfcal.dryrun import dry_run as run_dry
 

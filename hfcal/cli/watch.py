@@ -39,7 +39,7 @@ def watch(
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
-    state_file = shared.state_file(settings)
+    state_file = shared.state_file(settings, share=True)
     make_tick = tick_maker(shared, settings, state_file)
     gc.set_threshold(700)  # unlike the commands that end soon
 

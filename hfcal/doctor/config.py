@@ -20,6 +20,10 @@ def check_config(host: Host) -> Iterator[Finding]:
         yield Finding("config-invalid", "error", error.message, mend)
     where = settings.config_file
     if where is None and not (settings.backend_url and settings.agents) and not host.errors:
+        if host.is_guest:
+            message = "there is no config file; agents' commands go by what tick notes in the state"
+            yield Finding("config-missing", "note", message)
+            return
         message = "there is no config file, and nothing else says where the backend is and for whom"
         yield Finding("config-missing", "error", message, host.command("config", "init"))
         return

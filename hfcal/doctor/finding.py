@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 
 from hfcal.errors import HfcalError
+from hfcal.files import is_shared
+from hfcal.owners import owner_of
 from hfcal.settings import Settings
 from hfcal.state.file import StateFile
 
@@ -47,6 +49,13 @@ class Host:
     errors: tuple[HfcalError, ...]
     state_file: StateFile
     given: tuple[str, ...] = ()
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether this user shares the state of the one that ticks: it needs no config."""
+        directory = self.state_file.path.parent
+        alone = self.settings.config_file is None and not self.errors
+        return alone and is_shared(directory) and owner_of(directory) is not None
 
     def command(self, *words: str) -> str:
         """An hfcal command that mends something, to be pasted into a shell."""

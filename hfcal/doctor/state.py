@@ -9,15 +9,16 @@ import shutil
 import stat
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 from hfcal import __version__
 from hfcal.clock import age, now
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import StateError
-from hfcal.files import is_shared
+from hfcal.files import is_shared, shared_group
 from hfcal.model import parse_slot
+from hfcal.owners import as_user, closed_to_group, group_name, owner_of
 from hfcal.scheduler import SLACK, due_at
-from hfcal.state.locks import owner_of
 from hfcal.state.records import State
 from hfcal.tick import zone_of
 from hfcal.views.documents import stale_after
@@ -45,6 +46,7 @@ def check_state(host: Host) -> Iterator[Finding]:
             host.command("tick"),
         )
         return
+    yield from _still_shared(host)
     expected = 0o660 if is_shared(path.parent) else 0o600
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & ~expected:
@@ -79,20 +81,47 @@ def _closed(host: Host) -> Finding | None:
             continue
         owner = owner_of(place)
         ways = os.R_OK | os.W_OK | (os.X_OK if place.is_dir() else 0)
+        closed = None if owner is None else closed_to_group(place)
         if os.access(place, ways):
             # root could, and what it saves is its own from then on.
-            if owner is None or place == directory or is_shared(path.parent):
+            if owner is None or place == directory or (is_shared(path.parent) and closed is None):
                 continue
         elif owner is None:
             mend = f"chmod u+rwX {shlex.quote(str(place))}"
             return Finding("state-closed", "error", f"{place} can't be written to", mend)
-        return Finding(
-            "state-owner",
-            "error",
-            f"{place} belongs to {owner}, so this user can't use it; the setting group shares it",
-            f"sudo -u {owner} {host.command('doctor')}",
+        why, mend = closed or (
+            "is not for this user; the setting group shares it",
+            f"{as_user(str(owner))} {host.command('doctor')}",
         )
+        return Finding("state-owner", "error", f"{place} belongs to {owner} and {why}", mend)
     return None
+
+
+def _still_shared(host: Host) -> Iterator[Finding]:
+    """What a group uses though the config names none any longer."""
+    settings, directory = host.settings, host.state_file.path.parent
+    group = shared_group(directory)
+    # An agent's user has no config, and one that can't be read may well set group.
+    if settings.group or settings.config_file is None or host.errors:
+        return
+    if group is not None and owner_of(directory) is None:
+        yield Finding(
+            "still-shared",
+            "warning",
+            f"{directory} is still for group {group_name(group)}, and the setting group is gone",
+            _make_private(host.state_file.path),
+        )
+
+
+def _make_private(path: Path) -> str:
+    """The command that takes a state from its group."""
+    locks = path.with_name(f"{path.name}.locks")
+    both = shlex.join([str(path.parent), str(locks)])
+    files = f"{shlex.quote(str(path))} {shlex.quote(str(locks))}/*.lock"
+    commands = [f"chmod g-s,go= {both}", f"chmod 600 {files}"]
+    if any(owner_of(file) is not None for file in chain([path], locks.glob("*.lock"))):
+        commands.insert(1, f"sudo chown {os.geteuid()} {files}")
+    return " && ".join(commands)
 
 
 def _ticks(host: Host, state: State) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ _ADAPTERS_WITH_URL = {"webhook": None, "openclaw": "http://127.0.0.1:18789"}
 def check_wake(host: Host) -> Iterator[Finding]:
     """Whether each agent could be woken."""
     settings = host.settings
-    if host.errors and settings.wake is None:
+    if settings.wake is None and (host.errors or host.is_guest):
         return
     try:
         wakers = Wakers(settings, answer_on_stdout=False)

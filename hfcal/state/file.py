@@ -18,9 +18,10 @@ from pathlib import Path
 
 from hfcal.clock import now, rfc3339
 from hfcal.errors import StateError, page_of
-from hfcal.files import group_number, is_shared, make_private, share
+from hfcal.files import group_number, make_private, share, share_file, shared_group
+from hfcal.owners import group_name, join_command, owner_hint, owner_of, user_name
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
-from hfcal.state.locks import AgentLocks, LockFile, owner_hint, owner_of
+from hfcal.state.locks import AgentLocks, LockFile
 from hfcal.state.records import Ended, State
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -174,9 +175,17 @@ class StateFile:
         if not self._group:
             return
         group = group_number(self._group)
-        for directory in (self.path.parent, self._locks_directory):
-            if directory.stat().st_uid == os.geteuid():
-                share(directory, group)
+        # The outer one last: it lets nobody in before all is ready.
+        for directory, pattern in (
+            (self._locks_directory, "*.lock"),
+            (self.path.parent, glob.escape(self.path.name)),
+        ):
+            if directory.stat().st_uid != os.geteuid():
+                continue
+            try:
+                share(directory, group, pattern)
+            except PermissionError as error:
+                raise _not_a_member(directory, group) from error
 
     def _fresh(self) -> State:
         """The state in the file, or a new one; the lock is held."""
@@ -314,7 +323,10 @@ class StateFile:
             descriptor = _open_new(temporary)
             try:
                 # By the directory, not by a setting: agents that share it have no config.
-                os.fchmod(descriptor, 0o660 if is_shared(self.path.parent) else 0o600)
+                group = shared_group(self.path.parent)
+                os.fchmod(descriptor, 0o600)
+                if group is not None:
+                    share_file(descriptor, group)
                 _write_all(descriptor, content)
                 _fsync(descriptor)
                 temporary.replace(self.path)
@@ -344,6 +356,14 @@ class StateFile:
         elif error.errno == errno.EROFS:
             message += "; choose another place with --state or HFCAL_STATE"
         return StateError(message)
+
+
+def _not_a_member(directory: Path, group: int) -> StateError:
+    name = group_name(group)
+    return StateError(
+        f"cannot share {directory} with group {name}: {user_name(os.geteuid())} is not in it. "
+        f"{join_command(name)} adds it, from the next log-in on; or take group out of the config"
+    )
 
 
 def _behind_link(path: Path) -> Path:

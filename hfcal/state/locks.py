@@ -10,7 +10,6 @@ import errno
 import fcntl
 import math
 import os
-import pwd
 import sys
 import threading
 import time
@@ -19,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
-from hfcal.files import is_shared
+from hfcal.files import make_shared_file, share_file, shared_group
+from hfcal.owners import owner_hint
 from hfcal.text import file_name, one_line
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -100,18 +100,19 @@ class LockFile:
         return one_line(noted, 120) or "another process"
 
     def _open(self) -> int:
+        group = shared_group(self.path.parent)
+        if group is not None and not os.path.lexists(self.path):
+            # Another user may come before a chmod. What fails here fails below as well, and says
+            # why; or there are no hard links, and it is shared a little later.
+            with contextlib.suppress(OSError):
+                make_shared_file(self.path, group)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise self._unusable(error) from error
-        facts = os.fstat(descriptor)
-        if (
-            facts.st_uid == os.geteuid()
-            and not facts.st_mode & 0o060
-            and is_shared(self.path.parent)
-        ):
-            os.fchmod(descriptor, 0o660)
+        if group is not None:
+            share_file(descriptor, group)  # it may be older than the sharing
         return descriptor
 
     def _own(self, descriptor: int) -> None:
@@ -132,33 +133,6 @@ class LockFile:
         if error.errno == errno.EROFS:
             hint = "; choose another place with --state or HFCAL_STATE"
         return StateError(f"cannot lock {self.path}: {error.strerror}{hint}")
-
-
-def owner_of(path: Path) -> str | None:
-    """The user that `path`, or the nearest directory above it, belongs to; None if it is us."""
-    for place in (path, *path.parents):
-        try:
-            user = place.lstat().st_uid
-        except OSError:
-            continue
-        if user == os.geteuid():
-            return None
-        try:
-            return pwd.getpwuid(user).pw_name
-        except KeyError:
-            return f"#{user}"
-    return None
-
-
-def owner_hint(path: Path) -> str:
-    """What to do about a file of another user."""
-    owner = owner_of(path)
-    if owner is None:
-        return ""
-    return (
-        f"; it belongs to {owner}: run hfcal as that user, sudo -u {owner}, "
-        "or share it by the setting group (docs/configuration.md)"
-    )
 
 
 @contextmanager

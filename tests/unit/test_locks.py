@@ -1,6 +1,8 @@
 """hfcal.state.locks: kernel locks, one holder at a time, none ever stuck."""
 
+import os
 import signal
+import stat
 import threading
 import time
 
@@ -205,3 +207,50 @@ def test_each_agent_has_a_lock_of_its_own(tmp_path):
     for lock in held:
         assert lock is not None
         lock.release()
+
+
+def test_a_lock_of_a_shared_directory_is_never_closed_to_the_group(path, monkeypatch):
+    """Not even while it is made: another user may come at any instant. Nothing else is left."""
+    path.parent.chmod(0o2770)
+    seen = []
+    for name in ("open", "fchmod", "fchown", "link", "unlink"):
+        real = getattr(os, name)
+
+        def noting(*args, real=real, **options):
+            result = real(*args, **options)
+            if path.exists():
+                seen.append(stat.S_IMODE(path.stat().st_mode))
+            return result
+
+        monkeypatch.setattr(os, name, noting)
+    assert free(path)
+    assert set(seen) == {0o660}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_where_there_are_no_hard_links_a_lock_is_shared_all_the_same(path, monkeypatch):
+    """A little later."""
+
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    path.parent.chmod(0o2770)
+    monkeypatch.setattr(os, "link", refuse)
+    assert free(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is in every group")
+def test_a_lock_of_ours_gets_its_directorys_group(path):
+    """When it is opened: it may be older than the sharing."""
+    assert free(path)
+    os.chown(path.parent, -1, 61_100)
+    path.parent.chmod(0o2770)
+    path.chmod(0o660)
+    assert free(path)
+    assert path.stat().st_gid == 61_100
+    path.parent.chmod(0o700)
+    path.chmod(0o600)
+    assert free(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
