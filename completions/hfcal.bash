@@ -11,7 +11,7 @@ _hfcal() {
             [[ $word == "=" ]] || prev=""
         else
             case "$word" in
-                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--history|--wake-command|--wake-url|--api-key-file|--textfile|--port|--scenario) prev="$word" ;;
+                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--history|--wake-command|--wake-url|--api-key-file|--output-dir|--textfile|--port|--scenario) prev="$word" ;;
                 -*) ;;
                 *) at="$at $word" ;;
             esac
@@ -73,7 +73,7 @@ _hfcal() {
             " service")
                 found="systemd cron"
                 [[ $cur == -* ]] && found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
-            " service systemd") found="--watch --system --user --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
+            " service systemd") found="--watch --system --user --output-dir --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " service cron") found="--config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " metrics") found="--textfile --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;
             " sim") found="--port --scenario --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --json -v --verbose -q --quiet --help" ;;

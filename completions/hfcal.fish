@@ -10,7 +10,7 @@ function __hfcal_at --description 'Whether these are the subcommands typed so fa
             continue
         end
         switch $token
-            case --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --interval --summary --duration --slot --timeout --reason --for --history --wake-command --wake-url --api-key-file --textfile --port --scenario
+            case --config --state --backend-url --claw --agent --concurrency --lock-timeout --log-format --interval --summary --duration --slot --timeout --reason --for --history --wake-command --wake-url --api-key-file --output-dir --textfile --port --scenario
                 set value 1
             case '-*'
             case '*'
@@ -401,6 +401,7 @@ complete -c hfcal -n '__hfcal_at service' -l help -d 'Show this message and exit
 
 complete -c hfcal -n '__hfcal_at service systemd' -l watch -d 'One service that runs on, in place of a timer'
 complete -c hfcal -n '__hfcal_at service systemd' -l system -l user -d 'For the host\'s service manager or the user\'s own; by default as who runs this'
+complete -c hfcal -n '__hfcal_at service systemd' -l output-dir -x -d 'Write each unit to its file in this folder'
 complete -c hfcal -n '__hfcal_at service systemd' -l config -r -F -d 'Config file'
 complete -c hfcal -n '__hfcal_at service systemd' -l state -r -F -d 'State file'
 complete -c hfcal -n '__hfcal_at service systemd' -l backend-url -x -d 'URL of the backend'

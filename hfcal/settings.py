@@ -96,6 +96,13 @@ class _Key:
     environment: str | None = None
     option: str | None = None
 
+    @property
+    def flag(self) -> str:
+        """The option as people type it; empty without one."""
+        if self.option == "agents":
+            return "--agent"
+        return f"--{self.option}".replace("_", "-") if self.option else ""
+
 
 KEYS: Mapping[str, _Key] = {
     "backend_url": _Key(readers.url, "HFCAL_BACKEND_URL", "backend_url"),
@@ -284,8 +291,7 @@ def _find(
     """The value of one key and where it came from, or None when only the default is left."""
     given = getattr(options, key.option) if key.option else None
     if given:
-        where = "--agent" if name == "agents" else f"--{key.option}".replace("_", "-")
-        return _read(name, key, given, where), "option"
+        return _read(name, key, given, key.flag), "option"
     text = environment.get(key.environment, "") if key.environment else ""
     if text:
         return _read(name, key, text, str(key.environment)), "environment"

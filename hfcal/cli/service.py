@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,7 +12,8 @@ from hfcal.cli.app import Command, SubGroup
 from hfcal.cli.shared import Shared, print_json, shared_of
 
 if TYPE_CHECKING:
-    from hfcal.service import Installed
+    from hfcal.service.installed import Installed
+    from hfcal.service.units import Unit
 
 service = typer.Typer(
     help="Print what to install so that hfcal runs by itself.",
@@ -35,18 +37,26 @@ def systemd(
         help="For the host's service manager or the user's own; by default as who runs this.",
         show_default=False,
     ),
+    output_dir: str | None = typer.Option(
+        None, metavar="DIR", help="Write each unit to its file in this folder."
+    ),
 ) -> int:
     """Print systemd units for this host's hfcal.
 
     \b
-    Example:
+    Examples:
       hfcal service systemd --watch
+      hfcal service systemd --output-dir ~/.config/systemd/user
     """
-    from hfcal.service import timer, watcher
+    from hfcal.service.units import one_text, timer, watcher
 
     shared = shared_of(context)
     installed = _installed(shared, system=os.geteuid() == 0 if system is None else system)
-    return _print(shared, watcher(installed) if watch else timer(installed))
+    units = watcher(installed) if watch else timer(installed)
+    if output_dir is None:
+        return _print(shared, one_text(installed, units))
+    place = os.path.abspath(os.path.expanduser(output_dir))  # noqa: PTH100, PTH111
+    return _write(shared, installed, units, Path(place))
 
 
 @service.command("cron", cls=Command)
@@ -57,7 +67,7 @@ def cron(context: typer.Context) -> int:
     Example:
       hfcal service cron
     """
-    from hfcal.service import crontab
+    from hfcal.service.crontab import crontab
 
     shared = shared_of(context)
     return _print(shared, crontab(_installed(shared, system=False)))
@@ -66,8 +76,9 @@ def cron(context: typer.Context) -> int:
 def _installed(shared: Shared, *, system: bool) -> Installed:
     import pwd
 
-    from hfcal.service import Installed
+    from hfcal.service.installed import Installed
     from hfcal.wake.message import own_program
+    from hfcal.wake.wakers import Wakers
 
     settings = shared.settings()
     settings.require_backend()
@@ -78,12 +89,35 @@ def _installed(shared: Shared, *, system: bool) -> Installed:
         user = str(os.geteuid())
     return Installed(
         program=own_program(),
-        config=settings.config_file,
-        state=settings.state_file,
-        interval=settings.heartbeat_interval,
+        settings=settings,
+        needs=Wakers(settings, answer_on_stdout=False).needs,
         user=user,
         system=system,
+        lock_timeout=shared.lock_timeout,
     )
+
+
+def _write(shared: Shared, installed: Installed, units: list[Unit], directory: Path) -> int:
+    from hfcal.errors import ConfigError
+    from hfcal.files import replace_file
+    from hfcal.service.units import steps
+
+    paths = [directory / unit.name for unit in units]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path, unit in zip(paths, units, strict=True):
+            replace_file(path, unit.text.encode(), 0o644)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write into {directory}: {error.strerror or error}; name another --output-dir"
+        ) from error
+    if shared.json:
+        print_json({"files": [str(path) for path in paths]})
+    elif not shared.quiet:
+        written = [f"wrote {path}" for path in paths]
+        next_ones = [f"next: {step}" for step in steps(installed, units, directory)]
+        print("\n".join([*written, *next_ones]))
+    return 0
 
 
 def _print(shared: Shared, text: str) -> int:

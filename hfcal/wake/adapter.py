@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -24,8 +25,30 @@ class WakeError(Exception):
         self.retry_after = retry_after
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What wakes ask of the service that hfcal runs as.
+
+    Attributes:
+        seconds: The most that one wake may take.
+        programs: Whether programs that are not hfcal's run inside the service.
+        reads: Files that have to be there.
+        writes: Files, or folders of files, that are written.
+        variables: Environment variables that hold secrets.
+    """
+
+    seconds: float = 0.0
+    programs: bool = False
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
 class Adapter(Protocol):
     """One way to wake an agent."""
+
+    def needs(self) -> Needs:
+        """What its wakes ask of the service that hfcal runs as."""
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Deliver one wake.

@@ -17,7 +17,7 @@ from typing import IO
 
 from hfcal.state.records import Wake
 from hfcal.text import file_name, json_line, one_line
-from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.adapter import Needs, Table, WakeError
 from hfcal.wake.logs import bound_logs, open_log
 
 DEFAULT_TIMEOUT = 30.0
@@ -55,6 +55,12 @@ class CommandAdapter:
         detach = table.one_of("mode", ("wait", "detach"), "wait") == "detach"
         timeout = table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600)
         return cls(command, table.path("log_dir", log_dir), detach, timeout)
+
+    def needs(self) -> Needs:
+        """Time for the command, or for the look at a detached one; it runs inside the service."""
+        if self.detach:
+            return Needs(_AT_ONCE, programs=True, writes=(self.log_dir,))
+        return Needs(self.timeout + 2 * _GRACE, programs=True)
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Start the command; exit 0 in time is success, or none but 0 within 1 s when detached.

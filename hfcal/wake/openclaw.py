@@ -16,9 +16,9 @@ from urllib.parse import quote
 from hfcal.http import Answer
 from hfcal.state.records import Wake
 from hfcal.text import one_line
-from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.adapter import Needs, Table, WakeError
 from hfcal.wake.secrets import Secret
-from hfcal.wake.webhook import post
+from hfcal.wake.webhook import exchange_needs, post
 
 DEFAULT_URL = "http://127.0.0.1:18789"
 DEFAULT_HOOK = "hfcal/{agent_id}"
@@ -62,6 +62,10 @@ class OpenClawAdapter:
     def secrets(self) -> list[Secret]:
         """The hooks token."""
         return [self.token]
+
+    def needs(self) -> Needs:
+        """The exchange, and what the token is read from."""
+        return exchange_needs(self.timeout, self.secrets, self.ca_file)
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Have the gateway admit a run, or queue an event.

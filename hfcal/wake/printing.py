@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from hfcal.state.records import Wake
-from hfcal.wake.adapter import WakeError
+from hfcal.wake.adapter import Needs, WakeError
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class PrintAdapter:
     """
 
     to_stderr: bool = False
+
+    def needs(self) -> Needs:
+        """Nothing."""
+        return Needs()
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:  # noqa: ARG002
         """Print one wake."""

@@ -17,7 +17,7 @@ from hfcal.clock import now
 from hfcal.files import make_private
 from hfcal.state.records import Wake
 from hfcal.text import file_name, json_line
-from hfcal.wake.adapter import Table, WakeError, payload
+from hfcal.wake.adapter import Needs, Table, WakeError, payload
 
 _PRIVATE = 0o600
 _LOOK_BACK = 1000  # files that are looked at for the same wake
@@ -45,6 +45,10 @@ class SpoolAdapter:
             ConfigError: Something in it isn't allowed.
         """
         return cls(table.path("dir"), _mode(table), _group(table))
+
+    def needs(self) -> Needs:
+        """Its folder."""
+        return Needs(writes=(self.directory,))
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:  # noqa: ARG002
         """Write one file, whole or not at all; the same wake again finds it there.

@@ -8,7 +8,7 @@ from pathlib import Path
 from hfcal.errors import ConfigError
 from hfcal.ids import JsonObject
 from hfcal.settings import Settings
-from hfcal.wake.adapter import Adapter, Table, Tidies
+from hfcal.wake.adapter import Adapter, Needs, Table, Tidies
 
 ADAPTERS = ("command", "webhook", "openclaw", "spool", "print")
 DEFAULT_PARALLEL = 8
@@ -51,6 +51,18 @@ class Wakers:
         """All adapters, by the names of their tables."""
         own = {f"agent.{agent_id}.wake": adapter for agent_id, adapter in self._own.items()}
         return own if self._default is None else {"wake": self._default, **own}
+
+    @property
+    def needs(self) -> Needs:
+        """What the wakes of all tables together ask of the service that hfcal runs as."""
+        each = [adapter.needs() for adapter in self.adapters.values()]
+        return Needs(
+            seconds=max((needs.seconds for needs in each), default=0.0),
+            programs=any(needs.programs for needs in each),
+            reads=tuple(path for needs in each for path in needs.reads),
+            writes=tuple(path for needs in each for path in needs.writes),
+            variables=tuple(dict.fromkeys(name for needs in each for name in needs.variables)),
+        )
 
     def of(self, agent_id: str) -> Adapter:
         """The adapter that wakes this agent.

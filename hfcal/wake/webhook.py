@@ -6,6 +6,7 @@ import contextlib
 import queue
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from hfcal.http import Answer, HttpClient, HttpError, trust
 from hfcal.state.records import Wake
 from hfcal.text import one_line
-from hfcal.wake.adapter import Table, WakeError, absolute, payload
+from hfcal.wake.adapter import Needs, Table, WakeError, absolute, payload
 from hfcal.wake.secrets import Secret, header_value
 
 DEFAULT_TIMEOUT = 20.0
@@ -58,6 +59,10 @@ class WebhookAdapter:
         """What the headers hold."""
         return list(self.headers.values())
 
+    def needs(self) -> Needs:
+        """The exchange, and what its headers are read from."""
+        return exchange_needs(self.timeout, self.secrets, self.ca_file)
+
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Post one wake; 2xx is success.
 
@@ -85,6 +90,16 @@ class WebhookAdapter:
         said = one_line(answer.body[:2000].decode("utf-8", "replace"))
         more = f": {said}" if said else ""
         raise WakeError(f"{origin} answered {answer.status}{more}", answer.retry_after)
+
+
+def exchange_needs(seconds: float, secrets: Sequence[Secret], ca_file: Path | None) -> Needs:
+    """What posting wakes with these secrets asks for."""
+    files = (ca_file, *(secret.file for secret in secrets))
+    return Needs(
+        seconds,
+        reads=tuple(file for file in files if file is not None),
+        variables=tuple(secret.env for secret in secrets if secret.env),
+    )
 
 
 def post(

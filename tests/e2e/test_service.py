@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from hfcal.service import Installed, crontab, timer
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import DEADLINE, Host, wait_until
 
@@ -47,15 +46,6 @@ def test_the_cron_line_runs_as_cron_runs_it(make_backend: MakeBackend, make_host
     assert host.status()["last_good_heartbeats"].keys() == {"developer"}
 
 
-def test_nothing_odd_ends_the_cron_line() -> None:
-    """Each word is one word to the shell."""
-    odd = Installed(
-        ("/opt/it's 5%/hfcal",), Path("/etc/a b"), Path("/s/$x"), 30, "me", system=False
-    )
-    line = crontab(odd).splitlines()[-1]
-    assert line.endswith(r"""'/opt/it'"'"'s 5\%/hfcal' tick --config '/etc/a b' --state '/s/$x'""")
-
-
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 @pytest.mark.parametrize("words", [(), ("--watch",)])
 @pytest.mark.parametrize("scope", ["--user", "--system"])
@@ -86,10 +76,76 @@ def test_systemd_takes_the_units(
     assert said == []
 
 
-def test_a_timer_is_no_faster_than_ten_seconds() -> None:
-    """For less there is `watch`."""
-    fast = Installed(("/opt/hfcal",), None, Path("/s"), 1.0, "me", system=True)
-    assert "OnUnitActiveSec=10s" in timer(fast)
+def test_options_and_variables_are_printed_as_such(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """What the printing command was told, the printed one is told as well."""
+    host = make_host(make_backend())
+    words = ("--concurrency", "7", "--agent", "developer", "--agent", "op", "--claw", "srv2")
+    env = {"HFCAL_REQUEST_TIMEOUT": "20s", "HFCAL_LOG_FILE": "logs 5%"}
+    unit = host.ok("service", "systemd", *words, env=env).stdout
+    line = " --claw srv2 --agent developer --agent op --concurrency 7\n"
+    assert f"--state {host.state}{line}" in unit
+    assert 'Environment="HFCAL_REQUEST_TIMEOUT=20.0"\n' in unit
+    assert f'Environment="HFCAL_LOG_FILE={host.root}/logs 5%%"\n' in unit
+    cron = host.ok("service", "cron", *words, env=env).stdout
+    variables = rf"HFCAL_REQUEST_TIMEOUT=20.0 HFCAL_LOG_FILE='{host.root}/logs 5\%' "
+    assert f"* * * * * {variables}/" in cron
+    assert cron.endswith(line)
+
+
+@pytest.mark.parametrize("kind", ["systemd", "cron"])
+def test_a_key_from_the_environment_is_not_printed(
+    kind: str, make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """It would be readable by whoever reads units; without it nothing would run."""
+    host = make_host(make_backend())
+    done = host.run("service", kind, env={"HFCAL_API_KEY": "s3cret"})
+    assert done.code == 5
+    assert "s3cret" not in done.stdout + done.stderr
+    assert "api_key_file" in done.stderr
+
+
+def test_limits_follow_the_longest_timeouts(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """No pass that gets on is ended by systemd."""
+    host = make_host(make_backend(), wake={"timeout": "30m"})
+    host.configure(request_timeout="100s")
+    unit = host.ok("service", "systemd", "--watch").stdout
+    # 50 s in which wakes start, 1800 s and 4 s for the command, three requests, 60 s besides.
+    assert "\nWatchdogSec=2214s\n" in unit
+    assert "\nTimeoutStartSec=2214s\n" in unit
+    assert "\nTimeoutStopSec=2164s\n" in unit
+    assert "\nTimeoutStartSec=2214s\n" in host.ok("service", "systemd").stdout
+
+
+def test_each_unit_is_written_to_its_file(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """Whole, for all to read, with what to type next."""
+    host = make_host(make_backend())
+    units = host.home / ".config" / "systemd" / "user"
+    done = host.ok("service", "systemd", "--user", "--output-dir", str(units))
+    assert done.stdout.splitlines() == [
+        f"wrote {units}/hfcal.service",
+        f"wrote {units}/hfcal.timer",
+        "next: systemctl --user daemon-reload && systemctl --user enable --now hfcal.timer",
+        "next: loginctl enable-linger    # to run while nobody is logged in",
+    ]
+    assert sorted(p.name for p in units.iterdir()) == ["hfcal.service", "hfcal.timer"]
+    assert {p.stat().st_mode & 0o777 for p in units.iterdir()} == {0o644}
+    text = host.ok("service", "systemd", "--user").stdout
+    for unit in units.iterdir():
+        assert unit.read_text(encoding="utf-8") in text
+    assert "[Timer]" not in (units / "hfcal.service").read_text(encoding="utf-8")
+
+    elsewhere = host.root / "a b"
+    words = ("service", "systemd", "--system", "--watch", "--output-dir", str(elsewhere))
+    wanted = f"next: install -D -m 644 -t /etc/systemd/system '{elsewhere}/hfcal.service'\n"
+    assert host.ok(*words, "--json").json == {"files": [f"{elsewhere}/hfcal.service"]}
+    assert wanted in host.ok(*words).stdout
+
+    (host.root / "file").touch()
+    refused = host.run("service", "systemd", "--output-dir", str(host.root / "file"))
+    assert refused.code == 5
+    assert "cannot write into" in refused.stderr
 
 
 @contextmanager
