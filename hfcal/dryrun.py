@@ -10,6 +10,7 @@ import queue
 import time
 from functools import partial
 
+from hfcal.breaker import Breaker
 from hfcal.bridge import Bridge
 from hfcal.clock import Moment, now
 from hfcal.errors import BridgeError, Fault
@@ -35,10 +36,10 @@ def dry_run(settings: Settings, state: State | None) -> TickReport:
     report = TickReport(now().wall, settings.claw_identifier, dry_run=True)
     report.queued = sum(len(agent.queue) for agent in known.agents.values())
     policy = Policy(settings.due_check, zone_of(settings.calendar_timezone))
-    workers = make_workers(settings)
+    workers, breaker = make_workers(settings), Breaker()
     answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
     for agent_id in settings.agents:
-        workers.submit(partial(_ask, answers, agent_id))
+        workers.submit(partial(_ask, answers, breaker, agent_id))
     found: dict[str, AgentReport] = {}
     for _ in settings.agents:
         agent_id, asked, answer = answers.get()
@@ -50,15 +51,24 @@ def dry_run(settings: Settings, state: State | None) -> TickReport:
     return report
 
 
-def _ask(answers: queue.SimpleQueue[_Answer], agent_id: str, bridge: Bridge) -> None:
+def _ask(
+    answers: queue.SimpleQueue[_Answer], breaker: Breaker, agent_id: str, bridge: Bridge
+) -> None:
     asked = now()
+    fault = breaker.ask()
+    if fault is not None:
+        answers.put((agent_id, asked, fault))
+        return
     try:
         answers.put((agent_id, asked, bridge.heartbeat(agent_id)))
     except BridgeError as error:
-        answers.put((agent_id, asked, error.fault))
+        fault = error.fault
+        answers.put((agent_id, asked, fault))
     except Exception as error:  # one agent's bug is not another's
         message = f"a bug in hfcal: {type(error).__name__}: {error}"
         answers.put((agent_id, asked, Fault("internal", message)))
+    finally:
+        breaker.note(fault)
 
 
 def _report(

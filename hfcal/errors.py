@@ -50,17 +50,20 @@ class LockedError(StateError):
     kind = "locked"
 
 
-class InterruptedByUserError(HfcalError):
-    """A signal ended the command before it was done.
+class InterruptedByUserError(BaseException):
+    """A signal ended the command before it was done; nothing that catches failures catches it.
 
     Attributes:
+        kind: `interrupted`, as `error.kind`.
+        message: For people.
         number: Which signal.
     """
 
     kind = "interrupted"
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} before it was done")
+        self.message = f"stopped by {signal.Signals(number).name} before it was done"
+        super().__init__(self.message)
         self.number = number
 
 

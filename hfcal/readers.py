@@ -98,12 +98,16 @@ def url(value: object) -> str:
         raise BadValueError(allowed)
     url = value.strip().rstrip("/")
     scheme, found, rest = url.partition("://")
-    if not found or scheme.lower() not in {"http", "https"} or not rest.split("/")[0]:
+    place = rest.split("/")[0]
+    if not found or scheme.lower() not in {"http", "https"} or not place:
         raise BadValueError(allowed)
     if not url.isascii() or not url.isprintable() or " " in url or "?" in url or "#" in url:
         raise BadValueError(allowed)
-    if "@" in rest.split("/")[0]:
+    if "@" in place:
         raise BadValueError(f"{allowed}, without user or password: use api_key")
+    port = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?", place)
+    if port is None or not 0 < int(port[1] or 80) < 65_536:
+        raise BadValueError(allowed)
     return url
 
 

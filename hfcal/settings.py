@@ -5,9 +5,10 @@ Each key is declared once, in `KEYS`; docs/configuration.md tells them to people
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def load(
     values.setdefault("claw_identifier", os.uname().nodename)
     if "state_file" not in values:
         values["state_file"] = _default_state(config_file)
-    values["state_file"] = Path(os.path.abspath(values["state_file"]))  # noqa: PTH100
+    values["state_file"] = _absolute(values["state_file"])
     wake, agents = document.get("wake"), document.get("agent")
     tables = agents.items() if isinstance(agents, dict) else ()
     return Settings(
@@ -198,6 +199,17 @@ def load(
         sources=sources,
         **values,
     )
+
+
+def with_present_key(settings: Settings) -> Settings:
+    """The same settings, or others if the key file holds another key by now."""
+    if settings.api_key_file is None or settings.sources.get("api_key") == "environment":
+        return settings
+    try:
+        key = _read_key_file(settings.api_key_file)
+    except ConfigError:  # about to be written, perhaps
+        return settings
+    return settings if key == settings.api_key else replace(settings, api_key=key)
 
 
 def config_path(options: Options, environment: Mapping[str, str]) -> Path:
@@ -226,7 +238,10 @@ def exists(path: Path) -> bool:
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
+    try:
+        return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is below this folder, which is gone; go elsewhere") from error
 
 
 def _read_config(
@@ -246,7 +261,7 @@ def _read_config(
             ) from None
         return None, {}
     except OSError as error:
-        if error.errno == 20:  # a part of the path is a file
+        if error.errno == errno.ENOTDIR:
             return None, {}
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

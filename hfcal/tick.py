@@ -69,7 +69,7 @@ class Tick:
         self.settings = settings
         self.wakers = wakers
         self.commands = commands
-        self.commit = GroupCommit(state_file)
+        self.commit = GroupCommit(state_file, settings.concurrency)
         self.locks = state_file.agent_locks
         self.breaker = Breaker()
         self.places = Places(wakers.parallel, lambda: self.commit.gap)

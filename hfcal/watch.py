@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from hfcal.clock import boot_clock
-from hfcal.errors import HfcalError
+from hfcal.errors import HfcalError, InterruptedByUserError
 from hfcal.log import log_failure, log_tick
 from hfcal.news import REPEAT_AFTER
 from hfcal.report import Progress, TickReport
@@ -100,6 +100,8 @@ class Watch:
             if self._log:
                 log_tick(report)
             self._failure = ("", 0.0)
+        except InterruptedByUserError:
+            return "stopping"
         except HfcalError as error:
             self._screen.failed(error)
             if self._log and not self._is_known(error.message):

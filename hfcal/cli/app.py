@@ -158,7 +158,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _usage(error, shared)
     except typer.Abort:  # the end of input where a person was asked; Ctrl-C is a signal
         return _failure(DeclinedError(), shared)
-    except HfcalError as error:
+    except (HfcalError, InterruptedByUserError) as error:
         return _failure(error, shared)
     except OSError as error:
         return _unwritten(error, shared)
@@ -179,7 +179,7 @@ def _usage(error: Any, shared: Shared) -> int:
     return exits.USAGE
 
 
-def _failure(error: HfcalError, shared: Shared) -> int:
+def _failure(error: HfcalError | InterruptedByUserError, shared: Shared) -> int:
     _report(error.kind, error.message, shared)
     if isinstance(error, InterruptedByUserError):
         return 128 + error.number
@@ -221,6 +221,8 @@ def _print_error(kind: str, message: str, shared: Shared) -> None:
 
 def _prepare_streams() -> None:
     """Neither a closed stream nor an odd locale may lose a report."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

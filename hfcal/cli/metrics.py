@@ -8,7 +8,7 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
-from hfcal.errors import HfcalError, page_of
+from hfcal.errors import HfcalError, StateError, page_of
 
 
 class UnwritableError(HfcalError):
@@ -38,7 +38,7 @@ def metrics(
     state, code, failure = None, exits.OK, None
     try:
         state = state_file.read()
-    except HfcalError as error:
+    except StateError as error:
         # The metrics say it as well, so that an alert can.
         say(f"{error.message} ({page_of(error.kind)})")
         code, failure = exits.STATE, {"kind": error.kind, "message": error.message}
@@ -53,6 +53,8 @@ def metrics(
         replace_file(Path(textfile).absolute(), text.encode("ascii", "replace"), mode=0o644)
     except OSError as error:
         raise UnwritableError(f"cannot write {textfile}: {error.strerror}") from error
+    except ValueError as error:
+        raise UnwritableError(f"cannot write {textfile}: that is no file's name") from error
     if shared.json:
         print_json({"path": textfile, "error": failure})
     return code

@@ -65,6 +65,7 @@ def tick(
 
 def tick_maker(shared: Shared, settings: Settings, state_file: StateFile) -> Callable[[], Tick]:
     """Makes ticks by the settings, which are checked once; they share their connections."""
+    from hfcal.settings import with_present_key
     from hfcal.tick import Tick, make_workers
     from hfcal.wake.message import Commands, own_program
     from hfcal.wake.wakers import Wakers
@@ -72,7 +73,16 @@ def tick_maker(shared: Shared, settings: Settings, state_file: StateFile) -> Cal
     wakers = Wakers(settings, answer_on_stdout=shared.json)
     commands = Commands(own_program(), state_file.path, settings.config_file)
     workers = make_workers(settings)
-    return lambda: Tick(settings, state_file, wakers, commands, workers)
+
+    def make() -> Tick:
+        nonlocal settings, workers
+        fresh = with_present_key(settings)
+        if fresh is not settings:  # a person mended it, and a watch goes on with it
+            workers.close()
+            settings, workers = fresh, make_workers(fresh)
+        return Tick(settings, state_file, wakers, commands, workers)
+
+    return make
 
 
 def exit_code(report: TickReport) -> int:

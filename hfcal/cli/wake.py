@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from types import FrameType
 
 import typer
 
 from hfcal.cli import exits
 from hfcal.cli.app import Command, SubGroup
 from hfcal.cli.shared import print_json, say, shared_of
-from hfcal.errors import Fault, UsageError
+from hfcal.errors import Fault, InterruptedByUserError, UsageError
 
 wake = typer.Typer(
     help="Try out how agents are woken.",
@@ -41,10 +43,21 @@ def test(context: typer.Context) -> int:
     sent = trial_wake(agent_id)
     began = time.monotonic()
     fault = None
+    stop = threading.Event()
+    signals: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+        stop.set()  # which ends what was started, too
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
-        wakers.of(agent_id).wake(agent_id, sent, threading.Event())
+        wakers.of(agent_id).wake(agent_id, sent, stop)
     except WakeError as error:
         fault = Fault("wake_failed", str(error))
+    if signals:
+        raise InterruptedByUserError(signals[0])
     if shared.json:
         print_json(
             {

@@ -7,6 +7,7 @@ when nobody is left who could hand in more, and else one to three times a second
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -61,12 +62,18 @@ class GroupCommit:
 
     Workers call `commit` and `later`; the owner thread calls `run`.
 
+    Args:
+        state_file: The state file.
+        workers: How many can wait in `commit` at once: when all do, nobody hands in more.
+
     Attributes:
         error: Why a save failed first, if one did.
     """
 
-    def __init__(self, state_file: StateFile) -> None:
+    def __init__(self, state_file: StateFile, workers: float = math.inf) -> None:
         self._file = state_file
+        self._workers = workers
+        self._waiting = 0
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._working = 0
@@ -102,9 +109,9 @@ class GroupCommit:
         request = _Request(
             change,
             keep_until=time.monotonic() + _PATIENCE if keep else 0.0,
-            waking=self.start_work,
+            waking=lambda: self._wait(-1),
         )
-        self.stop_work()
+        self._wait(1)
         self._put(request)
         request.saved.wait()
         if request.error is not None:
@@ -156,6 +163,12 @@ class GroupCommit:
         with self._guard:
             self._working += 1
 
+    def _wait(self, more: int) -> None:
+        """So many workers more wait for their change, in place of being at work."""
+        with self._guard:
+            self._working -= more
+            self._waiting += more
+
     def stop_work(self) -> None:
         """A worker isn't busy any more, or waits for its change."""
         with self._guard:
@@ -202,7 +215,7 @@ class GroupCommit:
                 batch.append(request)
             if not batch:
                 return batch
-            if self._requests.empty() and self._working == 0:
+            if self._requests.empty() and (self._working == 0 or self._waiting >= self._workers):
                 return batch
             wait = max(0.0, self._last_save + self.gap - time.monotonic())
 
@@ -223,7 +236,7 @@ class GroupCommit:
                 self._fail(batch, error)
                 return
             except Exception as error:
-                if applying is None or applying.failed is None:
+                if applying is None or (applying.failed is None and applying.waking is None):
                     for request in batch:
                         request.fail(error)
                     raise

@@ -114,7 +114,8 @@ def stale_agents(state: State, now: Moment) -> list[str]:
     found = []
     for agent_id in state.configured:
         good = state.agents[agent_id].good_heartbeat if agent_id in state.agents else None
-        if good is None or now.wall - good > limit:
+        # One from the future is of no worth either: the clock was set back.
+        if good is None or not -LEAST_STALE <= now.wall - good <= limit:
             found.append(agent_id)
     return found
 

@@ -117,8 +117,9 @@ class LiveScreen:
 
     def waiting(self, seconds: float) -> None:
         """Count down."""
+        self._next = time.monotonic() + seconds
         if self._progress is not None:
-            self._progress, self._next = None, time.monotonic() + seconds
+            self._progress = None
             self._live.refresh()
 
     def stopping(self) -> None:

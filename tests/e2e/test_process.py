@@ -329,3 +329,32 @@ def test_no_command_imports_what_it_does_not_need(
     refused = imports("complete", "--json", code=3)
     assert refused & {*never, "rich", "httpx", "httpcore", "hfcal.http"} == set()
     assert imports("status") & {*never, "httpx", "httpcore"} == set()
+
+
+def test_odd_places_and_closed_input_are_no_bugs(lone_host: Host) -> None:
+    """Each is told, with the exit code that fits."""
+    closed = 'exec "$@" <&-'
+    gone = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
+    for script, words, code in (
+        (closed, ("forget", "developer"), 1),
+        (closed, ("config", "init"), 5),
+        (gone, ("status", "--state", "state.json"), 5),
+        (gone, ("config", "path", "--config", "c.toml"), 5),
+        ('exec "$@"', ("tick", "--backend-url", "http://[::1"), 2),
+        ('exec "$@"', ("tick", "--backend-url", "http://host:99999"), 2),
+        ('exec "$@"', ("metrics", "--textfile", "/"), 1),
+    ):
+        done = lone_host.shell(script, *words)
+        assert done.code == code, (words, done)
+        assert "Traceback" not in done.stderr
+
+
+def test_doctor_that_is_stopped_says_so(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """It is no finding of its own."""
+    backend = make_backend(faults=[{"path": "status", "hang": 30}])
+    host = make_host(backend)
+    doctor = host.start("doctor", "--json")
+    wait_until(lambda: backend.state["faults"] == [])
+    doctor.send(signal.SIGINT)
+    end = doctor.end()
+    assert (end.code, end.error["kind"]) == (130, "interrupted")

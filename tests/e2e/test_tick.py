@@ -883,3 +883,15 @@ def test_a_tick_that_was_stopped_says_so_in_its_document(
     end = tick.end()
     assert (end.code, end.error["kind"]) == (143, "interrupted")
     assert end.agents["developer"]["reason"] == "stopped before it was done"
+
+
+def test_a_dry_run_does_not_ask_a_backend_that_is_away_for_everybody(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """As a tick doesn't."""
+    names = [f"a{n:02}" for n in range(40)]
+    backend = make_backend(agents=names, faults=[{"hang": 30, "count": 0}])
+    host = make_host(backend, *names)
+    host.configure(concurrency=8, request_timeout="300ms")
+    agents = host.tick("--dry-run").agents.values()
+    assert sum(a["error"]["message"].endswith("(not asked)") for a in agents) == 32

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import CLAW, Host, wait_past, wait_until
+from tests.e2e.support import CLAW, Host, is_alive, wait_past, wait_until
 from tests.unit.support import RawRequest, RawServer, answering, raw_answer, read_request
 
 SECRET = "s3cret-0123456789"
@@ -316,3 +316,17 @@ def test_a_detached_command_inherits_nothing_and_its_log_stays_small(
     finally:
         (host.inbox / "go").touch()
         (host.inbox / "end").touch()
+
+
+def test_wake_test_that_is_stopped_ends_what_it_started(lone_host: Host) -> None:
+    """Ctrl-C: exit 130, and the command is gone."""
+    note = lone_host.root / "pid"
+    script = 'echo $$ > "$0.new"; mv "$0.new" "$0"; sleep 60'
+    command = json.dumps(["/bin/sh", "-c", script, str(note)])
+    host = configured(lone_host, f'[wake]\nadapter = "command"\ncommand = {command}')
+    test = host.start("wake", "test", "--agent", "dev/ops", "--json")
+    wait_until(note.exists)
+    test.send(signal.SIGINT)
+    end = test.end()
+    assert (end.code, end.error["kind"]) == (130, "interrupted")
+    wait_until(lambda: not is_alive(int(note.read_text())))

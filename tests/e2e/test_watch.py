@@ -277,3 +277,18 @@ def test_watch_logs_a_pass_that_could_not_be_made(
     event = json.loads((host.root / "log").read_text("utf-8").splitlines()[0])
     assert (event["event"], event["kind"], event["level"]) == ("tick_failed", "state", "error")
     assert "newer hfcal" in event["message"]
+
+
+def test_a_key_that_was_mended_is_used_by_a_watch_that_runs(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """As the message of the 401 tells a person to do."""
+    host = make_host(make_backend(api_key="the-right-key"))
+    key = host.root / "key"
+    key.write_text("a-wrong-key", encoding="utf-8")
+    key.chmod(0o600)
+    host.configure(api_key_file=str(key))
+    watch = host.start("watch", "--interval", "300ms", "--json")
+    assert json.loads(watch.line())["agents"][0]["error"]["kind"] == "unauthorized"
+    key.write_text("the-right-key", encoding="utf-8")
+    wait_until(lambda: json.loads(watch.line())["summary"]["ok"] == 1)

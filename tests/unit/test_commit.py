@@ -124,6 +124,28 @@ def test_a_worker_that_is_busy_holds_up_nobodys_change_for_long(commit):
     assert max(waited) < 2
 
 
+def test_when_all_workers_wait_nobody_is_waited_for(path, monkeypatch):
+    """Jobs that no worker has taken up yet can't hand in more."""
+    monkeypatch.setattr(hfcal.state.commit, "_LEAST_GAP", 60.0)
+    monkeypatch.setattr(hfcal.state.commit, "_MOST_GAP", 60.0)
+    commit = GroupCommit(StateFile(path), workers=1)
+    told: list[str] = []
+
+    def worker() -> None:
+        told.append(commit.commit(add("a")))
+        commit.nudge()
+
+    commit.start_work()
+    commit.start_work()  # the job that waits in line
+    thread = threading.Thread(target=worker)
+    began = time.monotonic()
+    thread.start()
+    commit.run(lambda: bool(told), lambda _: None)
+    thread.join(10)
+    assert time.monotonic() - began < 30
+    assert on_disk(path).configured == ["a"]
+
+
 def test_what_is_done_later_is_done_by_the_owner_after_the_save(commit, path):
     """The result comes on the owner's thread, when it is on disk, in the order handed in."""
     seen: list[object] = []
@@ -264,6 +286,21 @@ def test_one_agents_bug_is_not_anothers(commit, path):
     work(commit, job)
     assert sorted(map(str, seen)) == ["<class 'KeyError'>", "noted a", "noted b"]
     assert on_disk(path).configured == ["a", "b"]
+
+
+def test_a_bug_in_what_a_worker_waits_for_is_that_workers(commit, path):
+    """The others' changes are saved, and the owner goes on."""
+    met: list[str] = []
+
+    def bug() -> None:
+        try:
+            commit.commit(lambda _: 1 / 0)
+        except ZeroDivisionError as error:
+            met.append(str(error))
+
+    work(commit, bug, lambda: commit.commit(add("a")))
+    assert met == ["division by zero"]
+    assert on_disk(path).configured == ["a"]
 
 
 def test_after_the_end_nobody_waits_in_vain(commit):
