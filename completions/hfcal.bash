@@ -1,23 +1,56 @@
 # bash completion for hfcal; made by tools/completions.py; change that, not this file.
 
+# Sets words to what blanks part on the line, and here to the one that is completed.
+# COMP_WORDS has them in pieces, cut at = and : as well. Nothing unquotes in bash without
+# running what is quoted, so quotes are merely taken out.
+_hfcal_words() {
+    local rest="$COMP_LINE" index piece
+    words=()
+    for (( index = 0; index < ${#COMP_WORDS[@]}; index++ )); do
+        piece="${COMP_WORDS[index]}"
+        [[ $index == 0 || $rest == [[:blank:]]* ]] && words+=("")
+        if (( index == COMP_CWORD )); then
+            here=$(( ${#words[@]} - 1 ))
+            # With the cursor between blanks, this is the word after them.
+            [[ -z $1 && -n $piece && ${COMP_LINE:0:COMP_POINT} == *[[:blank:]] ]] &&
+                words+=("")
+        fi
+        words[${#words[@]} - 1]+="${piece//[\"\'\\]/}"
+        rest="${rest#*"$piece"}"
+    done
+}
+
 _hfcal() {
-    local cur="${COMP_WORDS[COMP_CWORD]}" prev="" at="" word index=1 found="" known=""
+    local words here=0 index word option="" at="" prev="" head="" found="" known=""
+    local told=(_idents)
     COMPREPLY=()
-    # Readline makes --option=value three words.
-    [[ $cur == "=" ]] && cur=""
-    while (( index < COMP_CWORD )); do
-        word="${COMP_WORDS[index]}"
-        if [[ -n $prev ]]; then
-            [[ $word == "=" ]] || prev=""
+    _hfcal_words "$2"
+    for (( index = 1; index < ${#words[@]}; index++ )); do
+        word="${words[index]}"
+        if [[ -z $option && $word == --*=* ]]; then
+            option="${word%%=*}"
+            word="${word#*=}"
+            (( index == here )) && head="$option="
+        fi
+        (( index == here )) && prev="$option"
+        if [[ -n $option ]]; then
+            case "$option" in
+                --config|--state|--agent) told+=("$option=$word") ;;
+            esac
+            option=""
         else
             case "$word" in
-                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--history|--wake-command|--wake-url|--api-key-file|--output-dir|--textfile|--port|--scenario) prev="$word" ;;
+                --config|--state|--backend-url|--claw|--agent|--concurrency|--lock-timeout|--log-format|--interval|--summary|--duration|--slot|--timeout|--reason|--for|--history|--wake-command|--wake-url|--api-key-file|--output-dir|--textfile|--port|--scenario) option="$word" ;;
                 -*) ;;
-                *) at="$at $word" ;;
+                *) (( index < here )) && at="$at $word" ;;
             esac
         fi
-        (( index += 1 ))
     done
+    # Readline keeps what stands before $2, such as --agent=a: of --agent=a:b, and puts a
+    # reply in the place of $2; in the midst of a word, that would double what follows.
+    local whole="${words[here]}" last="${2//[\"\'\\]/}"
+    local cur="${whole#"$head"}" keep="${whole%"$last"}"
+    [[ $whole == *"$last" ]] || return 0
     case "$prev" in
         "") ;;
         --log-format) found="text json" ;;
@@ -26,7 +59,8 @@ _hfcal() {
         --api-key-file|--config|--scenario|--state|--textfile)
             compopt -o filenames 2>/dev/null
             while IFS= read -r word; do
-                COMPREPLY+=("$word")
+                word="$head$word"
+                COMPREPLY+=("${word#"$keep"}")
             done < <(compgen -f -- "$cur")
             return ;;
         *) return ;;
@@ -83,12 +117,14 @@ _hfcal() {
     if [[ -n $known ]]; then
         # Not by compgen -W, which would expand what a backend chose as an id.
         while IFS= read -r word; do
-            [[ $word == "$cur"* ]] && COMPREPLY+=("$(printf %q "$word")")
-        done < <("${COMP_WORDS[0]}" _idents "$known" 2>/dev/null)
+            word="$head$word"
+            [[ $word == "$whole"* ]] && COMPREPLY+=("$(printf %q "${word#"$keep"}")")
+        done < <("${words[0]}" "${told[@]}" "$known" 2>/dev/null)
         return
     fi
     while IFS= read -r word; do
-        COMPREPLY+=("$word")
+        word="$head$word"
+        COMPREPLY+=("${word#"$keep"}")
     done < <(compgen -W "$found" -- "$cur")
 }
 

@@ -26,13 +26,16 @@ def shell(name: str) -> str:
 
 
 def complete_in_bash(*words: str) -> list[str]:
-    """What bash offers for the last word, as readline would ask."""
+    """What bash offers for the last word, as readline would ask: `=` is a word of its own."""
     script = (
         f'source "{SCRIPTS / "hfcal.bash"}"; complete -p hfcal >/dev/null || exit 1; '
-        'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _hfcal; '
+        'COMP_LINE="$1"; shift; COMP_POINT=${#COMP_LINE}; '
+        'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+        'last="${COMP_WORDS[COMP_CWORD]}"; [[ $last == "=" ]] && last=""; _hfcal hfcal "$last"; '
         '(( ${#COMPREPLY[@]} == 0 )) || printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = run(shell("bash"), "--norc", "--noprofile", "-c", script, "bash", *words)
+    line = " ".join(words).replace(" = ", "=").replace(" =", "=")
+    done = run(shell("bash"), "--norc", "--noprofile", "-uc", script, "bash", line, *words)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 

@@ -12,7 +12,10 @@ def idents(
     context: typer.Context,
     kind: str = typer.Argument(metavar="KIND", help="agents, active or queued."),
 ) -> int:
-    """Print agent ids or slot idents of the state file, one a line; nothing if that can't be."""
+    """Print agent ids or slot idents of the state file, one a line; nothing if that can't be.
+
+    With `--agent` the slots are only those agents'; the agent ids are all, as there may be more.
+    """
     shared = shared_of(context)
     try:
         state = shared.state_file(shared.settings(pass_over)).read()
@@ -23,7 +26,9 @@ def idents(
     found: list[str] = []
     if kind == "agents":
         found = [*state.configured, *state.agents]
-    for agent in state.agents.values():
+    for agent_id, agent in state.agents.items():
+        if shared.agents and agent_id not in shared.agents:
+            continue
         if kind == "active" and agent.active is not None:
             found.append(agent.active.ref.ident)
         if kind == "queued":

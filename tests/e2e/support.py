@@ -178,12 +178,15 @@ os.execv(sys.argv[1], sys.argv[1:])
 class Terminal:
     """A command on a pseudo-terminal of its own."""
 
-    def __init__(self, words: list[str], env: Mapping[str, str], columns: int) -> None:
+    def __init__(
+        self, words: list[str], env: Mapping[str, str], columns: int, folder: Path | None = None
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-c", _ON_TERMINAL, *words],
             env=env,
+            cwd=folder,
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -214,4 +214,9 @@ def test_tab_completes_what_the_state_knows(refusing: Backend, make_host: MakeHo
     assert host.ok("_idents", "agents").stdout.split() == ["developer", "operator"]
     assert host.ok("_idents", "active").stdout.split() == ["5"]
     assert host.ok("_idents", "queued").stdout.split() == ["4"]
+    assert host.ok("_idents", "active", "--agent=developer").stdout == ""
+    assert host.ok("_idents", "active", "--agent=operator").stdout.split() == ["5"]
+    assert host.ok("_idents", "queued", "--agent=developer").stdout.split() == ["4"]
+    assert host.ok("_idents", "queued", "--agent=operator").stdout == ""
+    assert len(host.ok("_idents", "agents", "--agent=operator").stdout.split()) == 2
     assert "_idents" not in host.ok("--help").stdout
