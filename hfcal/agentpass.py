@@ -370,21 +370,9 @@ class AgentPass:
             self._tick.places.free(self._wake_seconds)
 
     def _show(self, decision: Decision, agent: AgentState) -> None:
-        report = self.report
-        report.action = decision.action
+        self.report.decided(decision, self._heartbeat, agent)
         if decision.action is Action.BUSY and self.agent_id in self._tick.adopted:
-            report.action = Action.ADOPTED
-        report.reason = decision.reason
-        report.due_at = decision.due_at
-        report.slots = len(self._heartbeat.slots)
-        status = self._heartbeat.agent_status
-        report.agent_status = status.value if status else None
-        report.slot = None
-        if decision.slot is not None:
-            report.slot = decision.slot.ident
-        if agent.active is not None:
-            report.slot = agent.active.ref.ident
-        report.warnings += [w for w in decision.warnings if w not in report.warnings]
+            self.report.action = Action.ADOPTED
 
     def _tell_fault(self, agent: AgentState, about: str, fault: Fault, moment: Moment) -> None:
         kind = fault.kind if fault.http_status is None else f"{fault.kind} {fault.http_status}"

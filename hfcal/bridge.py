@@ -6,7 +6,7 @@ See docs/protocol.md for what is sure, likely and open about each call.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hfcal.errors import BridgeError, Fault
@@ -14,6 +14,9 @@ from hfcal.http import Answer, HttpClient, HttpError
 from hfcal.ids import SlotRef
 from hfcal.model import BadAnswerError, Heartbeat, Slot, parse_heartbeat, parse_sync, real_id_of
 from hfcal.text import one_line
+
+if TYPE_CHECKING:
+    from hfcal.settings import Settings
 
 _NO_SUCH_PATH = "Not Found"  # what FastAPI says of a path that it doesn't serve
 
@@ -212,3 +215,13 @@ def _detail(answer: Answer) -> str:
             if isinstance(item, dict) and isinstance(item.get("loc") or [], list)
         )
     return detail if isinstance(detail, str) else ""
+
+
+def make_bridge(settings: Settings) -> Bridge:
+    """A bridge by the settings."""
+    return Bridge(
+        settings.backend_url,
+        settings.claw_identifier,
+        api_key=settings.api_key,
+        timeout=settings.request_timeout,
+    )

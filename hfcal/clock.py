@@ -6,7 +6,7 @@ holds both, with the boot it belongs to.
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import cache
 from pathlib import Path
 
@@ -84,3 +84,12 @@ def age(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes % 60} min"
     return f"{days} d {hours % 24} h"
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of this name, which the settings have checked."""
+    if name == "UTC":
+        return UTC
+    import zoneinfo
+
+    return zoneinfo.ZoneInfo(name)

@@ -12,14 +12,14 @@ from functools import partial
 
 from hfcal.breaker import Breaker
 from hfcal.bridge import Bridge
-from hfcal.clock import Moment, now
+from hfcal.clock import Moment, now, zone_of
 from hfcal.errors import BridgeError, Fault
 from hfcal.model import Heartbeat
 from hfcal.report import AgentReport, TickReport
 from hfcal.scheduler import Action, Policy, Warn, decide
 from hfcal.settings import Settings
 from hfcal.state.records import AgentState, State
-from hfcal.tick import make_workers, zone_of
+from hfcal.workers import make_workers
 
 _Answer = tuple[str, Moment, Heartbeat | Fault]
 
@@ -78,15 +78,8 @@ def _report(
     if isinstance(answer, Fault):
         report.action, report.error = Action.ERROR, answer
         return report
-    decision = decide(agent, answer, asked, now(), policy)
-    would = decision.action is Action.DISPATCHED
-    report.action = Action.WOULD_DISPATCH if would else decision.action
-    report.agent_status = answer.agent_status.value if answer.agent_status else None
-    report.slots = len(answer.slots)
-    report.slot = decision.slot.ident if decision.slot else None
-    if agent.active is not None:
-        report.slot = agent.active.ref.ident
-    report.due_at, report.reason = decision.due_at, decision.reason
     report.warnings = [Warn(p.slot, p.message) for p in answer.problems]
-    report.warnings += decision.warnings
+    report.decided(decide(agent, answer, asked, now(), policy), answer, agent)
+    if report.action is Action.DISPATCHED:
+        report.action = Action.WOULD_DISPATCH
     return report

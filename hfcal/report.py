@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hfcal.errors import Fault
+from hfcal.model import Heartbeat
 from hfcal.news import News
 from hfcal.outbox import Delivery
-from hfcal.scheduler import Action, Warn
+from hfcal.scheduler import Action, Decision, Warn
+from hfcal.state.records import AgentState
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,16 @@ class AgentReport:
     def ok(self) -> bool:
         """Whether nothing failed."""
         return self.error is None
+
+    def decided(self, decision: Decision, heartbeat: Heartbeat, agent: AgentState) -> None:
+        """Take over what was decided, and on what grounds."""
+        self.action, self.reason, self.due_at = decision.action, decision.reason, decision.due_at
+        self.agent_status = heartbeat.agent_status.value if heartbeat.agent_status else None
+        self.slots = len(heartbeat.slots)
+        self.slot = None if decision.slot is None else decision.slot.ident
+        if agent.active is not None:
+            self.slot = agent.active.ref.ident
+        self.warnings += [w for w in decision.warnings if w not in self.warnings]
 
 
 @dataclass

@@ -9,14 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, tzinfo
 from functools import partial
 
-from hfcal import __version__, slots
+from hfcal import __version__, slots, syncing
 from hfcal.agentpass import AgentPass
 from hfcal.breaker import Breaker
-from hfcal.bridge import Bridge
-from hfcal.clock import now, utc_date
+from hfcal.bridge import Bridge, make_bridge
+from hfcal.clock import now, zone_of
 from hfcal.errors import (
     NOT_ASKED,
     BridgeError,
@@ -27,7 +26,7 @@ from hfcal.errors import (
 )
 from hfcal.model import Slot
 from hfcal.news import News
-from hfcal.outbox import UNRESOLVED_PAUSE, has_work, unresolved, waiting_for
+from hfcal.outbox import has_work
 from hfcal.places import Places
 from hfcal.report import Progress, TickReport
 from hfcal.risks import RISKS, risks_of
@@ -42,9 +41,6 @@ from hfcal.workers import Workers
 
 WAKES_UNTIL = 50.0  # seconds after its start that a tick starts wakes
 STOP_PATIENCE = 5.0  # seconds that a tick which is to stop waits for what is under way
-SYNC_PATIENCE = 600.0  # seconds for which a sync that failed holds up no heartbeat
-_ABSENT = {401, 404, 405}
-_DAY = 86_400.0
 
 
 class Tick:
@@ -200,11 +196,11 @@ class Tick:
         self._work(lambda: bool(self._passes) and not self._sync_pending)
         for agent_pass in self._passes:
             self._start(agent_pass)
-        if self._sync_due():
+        if self._sync_is_due():
             self._submit_sync()
         self._work(lambda: not self._running and not self._sync_pending)
         state = self._file.peek()
-        if not self._sync_asked and _missing(state, now().wall):
+        if not self._sync_asked and syncing.id_missing(state, now().wall):
             self._submit_sync()
             self._work(lambda: not self._sync_pending)
         # Whoever found a lock taken left its update to the holder: look once more.
@@ -215,10 +211,7 @@ class Tick:
 
     def _ask_first(self) -> bool:
         """Whether `/calendar/sync` has to be asked before anything else."""
-        if not self._file.exists():
-            return True
-        state, wall = self._file.peek(), now().wall
-        return state.sync.needed and not _absent(state, wall) and not self._sync_failed(state, wall)
+        return not self._file.exists() or syncing.comes_first(self._file.peek(), now().wall)
 
     def _prepare(self, state: State) -> None:
         """The first change: whom to expect, what ended by itself, who is asked in which order."""
@@ -269,21 +262,8 @@ class Tick:
                 state.troubles[about] = Trouble(risk.kind, risk.message, wall, wall)
                 self._first_news.append(News("", risk.message, f"docs/doctor.md#{risk.code}"))
 
-    def _sync_due(self) -> bool:
-        if self._sync_asked:
-            return False
-        wall = now().wall
-        state = self._file.peek()
-        asked = state.sync.asked
-        today = asked is not None and utc_date(asked) == utc_date(wall)
-        wanted = state.sync.needed or not today
-        return (wanted and not _absent(state, wall)) or _missing(state, wall)
-
-    @staticmethod
-    def _sync_failed(state: State, wall: float) -> bool:
-        """Whether it failed lately: then it is asked beside the heartbeats, not before them."""
-        failed = state.sync.failed
-        return failed is not None and 0 <= wall - failed < SYNC_PATIENCE
+    def _sync_is_due(self) -> bool:
+        return not self._sync_asked and syncing.is_due(self._file.peek(), now().wall)
 
     def _start(self, agent_pass: AgentPass) -> None:
         self._running.add(agent_pass)
@@ -374,45 +354,11 @@ class Tick:
         self._sync_pending = False
 
     def _take_over(self, state: State, schedules: dict[str, list[Slot]]) -> None:
-        """Learn real ids from a sync, and adopt what runs when the state is new or rebuilt."""
-        moment = now()
-        for agent_id, listed in schedules.items():
-            if agent_id not in state.agents and agent_id not in self.settings.agents:
-                continue
-            agent = state.agent(agent_id)
-            for slot in listed:
-                slots.learn_listed(state, agent_id, slot, moment)
-            running = [s for s in listed if s.status is not None and s.status.running]
-            running = [
-                s
-                for s in running
-                if slots.ended_before(agent, s.ref) is None and not waiting_for(agent, s.ref)
-            ]
-            if state.sync.needed and agent.active is None and running:
-                best = max(running, key=lambda s: s.priority)
-                slots.adopt(state, agent_id, best, moment)
-                self.adopted.add(agent_id)
-                for other in running:
-                    if other is not best:
-                        message = f"slot {other.ident} runs as well; only {best.ident} is adopted"
-                        self._news.append(News(agent_id, message, page_of("adopted")))
-        state.sync.needed = False
-        state.sync.asked = moment.wall
-
-
-def make_bridge(settings: Settings) -> Bridge:
-    """A bridge by the settings."""
-    return Bridge(
-        settings.backend_url,
-        settings.claw_identifier,
-        api_key=settings.api_key,
-        timeout=settings.request_timeout,
-    )
-
-
-def make_workers(settings: Settings) -> Workers:
-    """Threads for requests by the settings."""
-    return Workers(settings.concurrency, lambda: make_bridge(settings))
+        ours = {*state.agents, *self.settings.agents}
+        listed = {a: found for a, found in schedules.items() if a in ours}
+        adopted, news = syncing.take_over(state, listed, now())
+        self.adopted.update(adopted)
+        self._news += news
 
 
 def _configured(settings: Settings, state: State) -> list[str]:
@@ -423,35 +369,4 @@ def _configured(settings: Settings, state: State) -> list[str]:
 
 
 def _note_no_sync(state: State, fault: Fault) -> None:
-    """A backend without sync is remembered for a day; any other fault is asked again."""
-    wall = now().wall
-    if fault.http_status in _ABSENT:
-        state.sync.needed = False
-        state.sync.absent_until = wall + _DAY
-    else:
-        state.sync.failed = wall
-
-
-def _absent(state: State, wall: float, for_: float = _DAY) -> bool:
-    """Whether the backend was found to have no sync, less than so many seconds ago."""
-    until = state.sync.absent_until
-    return until is not None and _DAY - for_ < until - wall <= _DAY
-
-
-def _missing(state: State, wall: float) -> bool:
-    """Whether a real id is missing that a sync may tell.
-
-    What waits for it is tried hourly, and as often it is worth to ask a backend that seemed to
-    have no sync: a 401 may have been the key's.
-    """
-    unknown = any(map(unresolved, state.agents.values()))
-    return unknown and not _absent(state, wall, UNRESOLVED_PAUSE)
-
-
-def zone_of(name: str) -> tzinfo:
-    """The time zone of this name, which the settings have checked."""
-    if name == "UTC":
-        return UTC
-    import zoneinfo
-
-    return zoneinfo.ZoneInfo(name)
+    syncing.note_failed(state, fault, now().wall)

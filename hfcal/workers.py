@@ -9,8 +9,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from hfcal.bridge import Bridge
+from hfcal.bridge import Bridge, make_bridge
+
+if TYPE_CHECKING:
+    from hfcal.settings import Settings
 
 Job = Callable[[Bridge], None]
 
@@ -51,3 +55,8 @@ class Workers:
             del job  # or it would be kept, with its tick, until the next one comes
             self._idle.release()
         bridge.close()
+
+
+def make_workers(settings: Settings) -> Workers:
+    """Threads for requests by the settings."""
+    return Workers(settings.concurrency, lambda: make_bridge(settings))

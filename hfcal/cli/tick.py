@@ -66,9 +66,10 @@ def tick(
 def tick_maker(shared: Shared, settings: Settings, state_file: StateFile) -> Callable[[], Tick]:
     """Makes ticks by the settings, which are checked once; they share their connections."""
     from hfcal.settings import with_present_key
-    from hfcal.tick import Tick, make_workers
+    from hfcal.tick import Tick
     from hfcal.wake.message import Commands, own_program
     from hfcal.wake.wakers import Wakers
+    from hfcal.workers import make_workers
 
     wakers = Wakers(settings, answer_on_stdout=shared.json)
     commands = Commands(own_program(), state_file.path, settings.config_file)

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 
-from hfcal.bridge import Bridge
+from hfcal.bridge import Bridge, make_bridge
 from hfcal.clock import age
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import BridgeError, Fault, StateError
 from hfcal.news import names
 from hfcal.settings import Settings
 from hfcal.state.records import AgentState
-from hfcal.tick import make_bridge, make_workers
+from hfcal.workers import make_workers
 
 _CLOCK_WARNING, _CLOCK_ERROR = 5.0, 60.0
 

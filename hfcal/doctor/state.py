@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from hfcal import __version__
-from hfcal.clock import age, now
+from hfcal.clock import age, now, zone_of
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import StateError
 from hfcal.files import is_shared, shared_group
@@ -20,7 +20,6 @@ from hfcal.model import parse_slot
 from hfcal.owners import as_user, closed_to_group, group_name, owner_of
 from hfcal.scheduler import SLACK, due_at
 from hfcal.state.records import State
-from hfcal.tick import zone_of
 from hfcal.views.documents import stale_after
 
 _LEAST_SPACE = 50 * 1024 * 1024

@@ -9,9 +9,10 @@ from hfcal.report import TickReport
 from hfcal.risks import RISKS, risks_of
 from hfcal.settings import Settings
 from hfcal.state.file import StateFile
-from hfcal.tick import Tick, make_workers
+from hfcal.tick import Tick
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
+from hfcal.workers import make_workers
 
 KEY = "s3cret-0123456789"
 AWAY = "http://backend.invalid:8000"  # a name that is nobody's, and never will be
