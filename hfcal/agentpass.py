@@ -64,6 +64,7 @@ class AgentPass:
         self._wake_seconds: float | None = None
         self._has_place = False
         self._wants_place = False
+        self.settled = False  # its heartbeat is answered and saved
         self.over = False
 
     @property
@@ -285,6 +286,7 @@ class AgentPass:
     # After a save, on the owner thread.
 
     def _proceed(self, _: None) -> None:
+        self.settled = True
         if self._wake is not None and self._has_place:
             wake = self._wake
             self._tick.submit_wake(self, lambda _: self._wake_agent(wake))
@@ -294,7 +296,7 @@ class AgentPass:
         elif self._tick.has_work(self.agent_id):
             self._tick.submit(self, self._deliver_and_end)
         else:
-            self._close_later()
+            self.close()
 
     # On workers.
 

@@ -56,6 +56,11 @@ class Places:
         self._waiting.append(then)
 
     @property
+    def taken(self) -> int:
+        """How many are taken; any thread may ask."""
+        return self._taken
+
+    @property
     def _most(self) -> int:
         if self._longest is None:
             return self._workers

@@ -17,7 +17,6 @@ from hfcal.outbox import waiting_for
 from hfcal.slots import LONGEST_WAKE_PAUSE, ended_before, failed_wake
 from hfcal.state.records import Active, AgentState, NextSlot
 
-NO_TIME = "no time left in this tick"
 SLACK = 60.0  # seconds that a slot may be dispatched before its time
 
 
@@ -43,12 +42,12 @@ class Policy:
     Attributes:
         due_check: Whether a slot waits for its `date` and `scheduled_at`.
         zone: The time zone of `scheduled_at`.
-        may_wake: Whether there is time left to start a wake.
+        no_wake: Why no wake may be started now; empty when one may.
     """
 
     due_check: bool = False
     zone: tzinfo = UTC
-    may_wake: bool = True
+    no_wake: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,8 @@ def decide(
     waiting_next = _next(sorted_slots, now, policy)
     keeps = _keeps(agent, heartbeat, now)
     if agent.active is not None:
-        late = "" if policy.may_wake else NO_TIME
-        return _about_active(agent, agent.active, heartbeat, keeps or late, waiting_next)
+        keeps = keeps or policy.no_wake
+        return _about_active(agent, agent.active, heartbeat, keeps, waiting_next)
     running = [
         s
         for s in heartbeat.slots
@@ -224,8 +223,8 @@ def _sort(
 
 def _dispatch(found: _Sorted, now: Moment, policy: Policy) -> Decision:
     best, rest = found.ready[0], _Sorted(found.ready[1:], [], [], found.early)
-    if not policy.may_wake:
-        return Decision(Action.SKIPPED, best, NO_TIME, next=_next(found, now, policy))
+    if policy.no_wake:
+        return Decision(Action.SKIPPED, best, policy.no_wake, next=_next(found, now, policy))
     return Decision(
         Action.DISPATCHED,
         best,

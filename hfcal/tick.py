@@ -52,6 +52,8 @@ class Tick:
         wakers: How agents are woken.
         commands: How agents call back.
         workers: Threads for requests, which outlive this tick.
+        wakes: How many agents it may wake at once; fewer than `[wake] parallel` while those of
+            an earlier tick are under way.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Tick:
         wakers: Wakers,
         commands: Commands,
         workers: Workers,
+        wakes: int,
     ) -> None:
         self.settings = settings
         self.wakers = wakers
@@ -68,13 +71,14 @@ class Tick:
         self.commit = GroupCommit(state_file, settings.concurrency)
         self.locks = state_file.agent_locks
         self.breaker = Breaker()
-        self.places = Places(wakers.parallel, lambda: self.commit.gap)
+        self.places = Places(wakes, lambda: self.commit.gap)
         self.stopping = False
         self.adopted: set[str] = set()  # by a sync, before their own heartbeats
         self.hurry = threading.Event()
         self._file = state_file
         self._workers = workers
-        self._wake_workers = Workers(wakers.parallel, lambda: make_bridge(settings))
+        self._wakes = wakes
+        self._wake_workers = Workers(wakes, lambda: make_bridge(settings))
         self._running: set[AgentPass] = set()
         self._passes: list[AgentPass] = []
         self._released: dict[str, set[int]] = {}
@@ -158,10 +162,23 @@ class Tick:
             dispatched=sum(1 for report in over if report.action is Action.DISPATCHED),
         )
 
+    @property
+    def all_asked(self) -> bool:
+        """Whether each agent had its heartbeat, so that the next tick need not wait for this one.
+
+        What is left are wakes and deliveries, under the locks of their agents; any thread may ask.
+        """
+        passes = self._passes
+        return bool(passes) and all(p.settled or p.over for p in passes if p.asks)
+
     def policy(self) -> Policy:
         """What decisions need to know of the settings and the time left."""
-        may_wake = not self.stopping and time.monotonic() - self._started < WAKES_UNTIL
-        return Policy(self.settings.due_check, self._zone, may_wake)
+        no_wake = ""
+        if self.stopping or time.monotonic() - self._started >= WAKES_UNTIL:
+            no_wake = "no time left in this tick"
+        elif self._wakes < 1:
+            no_wake = "as many wakes as may be are under way"
+        return Policy(self.settings.due_check, self._zone, no_wake)
 
     def has_work(self, agent_id: str) -> bool:
         """Whether the agent's outbox, or its owed status, is worth a look under its lock.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from hfcal.errors import HfcalError, InterruptedByUserError
 if TYPE_CHECKING:
     from hfcal.report import TickReport
     from hfcal.settings import Settings
-    from hfcal.state.file import StateFile
     from hfcal.tick import Tick
+    from hfcal.workers import Workers
 
 
 def tick(
@@ -39,13 +39,12 @@ def tick(
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
-    state_file = shared.state_file(settings, share=True)
     if dry_run:
         from hfcal.dryrun import dry_run as run_dry
 
-        report = run_dry(settings, state_file.read())
+        report = run_dry(settings, shared.state_file(settings).read())
     else:
-        job = tick_maker(shared, settings, state_file)()
+        job = tick_maker(shared, settings)(())
         _stop_on_signals(job)
         try:
             report = _run(job, shared)
@@ -63,8 +62,12 @@ def tick(
     return exit_code(report)
 
 
-def tick_maker(shared: Shared, settings: Settings, state_file: StateFile) -> Callable[[], Tick]:
-    """Makes ticks by the settings, which are checked once; they share their connections."""
+def tick_maker(shared: Shared, settings: Settings) -> Callable[[Collection[Tick]], Tick]:
+    """Makes ticks by the settings, which are checked once; they share their connections.
+
+    Returns:
+        What makes a tick, given those that are still under way.
+    """
     from hfcal.settings import with_present_key
     from hfcal.tick import Tick
     from hfcal.wake.message import Commands, own_program
@@ -72,16 +75,23 @@ def tick_maker(shared: Shared, settings: Settings, state_file: StateFile) -> Cal
     from hfcal.workers import make_workers
 
     wakers = Wakers(settings, answer_on_stdout=shared.json)
-    commands = Commands(own_program(), state_file.path, settings.config_file)
+    own_file = shared.state_file(settings, share=True)
+    commands = Commands(own_program(), own_file.path, settings.config_file)
     workers = make_workers(settings)
+    outdated: list[Workers] = []
 
-    def make() -> Tick:
+    def make(under_way: Collection[Tick]) -> Tick:
         nonlocal settings, workers
         fresh = with_present_key(settings)
         if fresh is not settings:  # a person mended it, and a watch goes on with it
-            workers.close()
+            outdated.append(workers)
             settings, workers = fresh, make_workers(fresh)
-        return Tick(settings, state_file, wakers, commands, workers)
+        while outdated and not under_way:
+            outdated.pop().close()
+        # A tick has its state file for itself; what that knows is of use to the next one.
+        state_file = shared.state_file(settings, share=True) if under_way else own_file
+        wakes = wakers.parallel - sum(tick.places.taken for tick in under_way)
+        return Tick(settings, state_file, wakers, commands, workers, max(0, wakes))
 
     return make
 

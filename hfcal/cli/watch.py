@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,13 +40,12 @@ def watch(
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
-    state_file = shared.state_file(settings, share=True)
-    make_tick = tick_maker(shared, settings, state_file)
+    make_tick = tick_maker(shared, settings)
     gc.set_threshold(700)  # unlike the commands that end soon
 
-    def make() -> Tick:
+    def make(under_way: Collection[Tick]) -> Tick:
         _tidy()
-        return make_tick()
+        return make_tick(under_way)
 
     every, log = settings.heartbeat_interval, settings.log_file is not None
     if shared.json:

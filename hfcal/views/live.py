@@ -144,6 +144,8 @@ class LiveScreen:
         if self._progress is None:
             if not self._next:
                 return "first pass under way"
+            if self._stopping:
+                return "stops when the last wake is over, Ctrl-C again stops now"
             left = max(0.0, self._next - time.monotonic())
             return f"next pass in {left:.0f} s, Ctrl-C ends"
         pass_ = self._progress()

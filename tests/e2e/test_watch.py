@@ -67,6 +67,31 @@ def test_a_tick_longer_than_the_interval_is_neither_overlapped_nor_made_up(
     assert 0.7 < third - second < 1.6
 
 
+def test_no_heartbeat_waits_for_a_wake(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """The passes go on beside it, wake no more agents at once than `parallel`, and nobody twice."""
+    backend = make_backend(
+        agents=["developer", "operator", "tester"],
+        slots=[{"agent": "developer", "id": 4}, {"agent": "operator", "id": 5}],
+    )
+    host = make_host(backend, "developer", "operator", "tester", wake={"parallel": 1})
+    go = host.root / "go"
+    host.on_wake(f"until [ -e '{go}' ]; do sleep 0.05; done")
+    watch = host.start("watch", "--interval", "300ms", "--json")
+    for _ in range(4):
+        passed = json.loads(watch.line())
+        actions = {agent["agent_id"]: agent["action"] for agent in passed["agents"]}
+        assert actions == {"developer": "skipped", "operator": "skipped", "tester": "idle"}
+        reasons = {agent.get("reason") for agent in passed["agents"]}
+        assert reasons >= {"another hfcal is at it", "as many wakes as may be are under way"}
+    assert len(host.wakes) == 1
+    go.touch()
+    wait_until(lambda: (watch.line(), len(backend.told()) == 2)[1])
+    watch.send(signal.SIGTERM)
+    assert watch.end(3).code == 0
+    assert sorted(backend.told()) == [("4", "ongoing"), ("5", "ongoing")]
+    assert sorted(wake.slot for wake in host.wakes) == ["4", "5"]
+
+
 def test_watch_told_to_stop_lets_the_running_requests_end(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

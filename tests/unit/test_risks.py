@@ -45,7 +45,7 @@ def tick(given: Settings) -> list[str]:
     workers = make_workers(given)
     wakers = Wakers(given, answer_on_stdout=False)
     commands = Commands(("/bin/hfcal",), given.state_file, None)
-    report: TickReport = Tick(given, state_file, wakers, commands, workers).run()
+    report: TickReport = Tick(given, state_file, wakers, commands, workers, wakes=1).run()
     workers.close()
     return [news.message for news in report.news if not news.agent_id]
 

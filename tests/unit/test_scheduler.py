@@ -367,7 +367,7 @@ def test_a_held_agent_still_adopts_what_runs():
 
 def test_no_wake_is_started_when_there_is_no_time_left():
     """A tick starts no wake after 50 s: the slot is left for the next one, and told as next."""
-    decision = choose(AgentState(), listed(12), policy=Policy(may_wake=False))
+    decision = choose(AgentState(), listed(12), policy=Policy(no_wake="no time left in this tick"))
     assert decision.action is Action.SKIPPED
     assert decision.next is not None
     assert decision.next.ident == "12"
@@ -376,7 +376,7 @@ def test_no_wake_is_started_when_there_is_no_time_left():
 def test_nor_is_a_wake_of_a_process_that_died_made_then():
     """A remembered wake is a wake like any other: none is started after 50 s."""
     agent = AgentState(active=an_active(woken=False))
-    decision = choose(agent, listed(12), policy=Policy(may_wake=False))
+    decision = choose(agent, listed(12), policy=Policy(no_wake="no time left in this tick"))
     assert decision.action is not Action.DISPATCHED
     assert not decision.lost
 
@@ -540,7 +540,7 @@ some_agents = st.builds(
     some_agents,
     st.lists(some_slots, max_size=5),
     st.sampled_from(["idle", "busy", "exhausted"]),
-    st.builds(Policy, due_check=st.booleans(), may_wake=st.booleans()),
+    st.builds(Policy, due_check=st.booleans(), no_wake=st.sampled_from(["", "no time left"])),
 )
 @thorough
 def test_a_new_wake_is_decided_only_when_every_rule_allows_it(agent, slots, status, policy):
@@ -553,7 +553,7 @@ def test_a_new_wake_is_decided_only_when_every_rule_allows_it(agent, slots, stat
     assert slot.status is not None
     assert slot.status.pending
     assert agent.active is None
-    assert policy.may_wake
+    assert not policy.no_wake
     assert status != "exhausted"
     assert agent.hold is None or agent.hold.until == NOON - 1
     assert not any(update.ref.same(slot.ref) for update in agent.queue)

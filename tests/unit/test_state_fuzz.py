@@ -539,6 +539,7 @@ def test_a_tick_over_every_odd_state_ends_well(tmp_path_factory, odd, heartbeat,
         Wakers(wanted, answer_on_stdout=True),
         Commands(("hfcal",), path, None),
         workers,
+        wakes=1,
     )
     report = tick.run()
     workers.close()
