@@ -211,9 +211,9 @@ def test_nothing_typed_or_remembered_is_run(host: Host, shell: Shell) -> None:
         "'a[$(touch ran)]'",
         "';touch ran;'",
     ):
-        for option in ("--state ", "--state=", "--config ", "--agent "):
-            shell.only_tab(f"hfcal complete {option}{typed} --slot ")
-            shell.only_tab(f"hfcal complete --state ~/other.json {option}{typed} --agent ")
+        shell.only_tab(f"hfcal complete --state {typed} --config {typed} --agent {typed} --slot ")
+        shell.only_tab(f"hfcal complete --state={typed} --agent={typed} --agent ")
+        assert shell.tab("hfcal hold") == ["hold"]  # it has done with what was typed before
     assert shell.tab("hfcal hold --state ~/other.json --agent x")[-1] == HOSTILE
     assert shell.tab("hfcal hold --state ~/other.json --agent=x")[-1] == f"--agent={HOSTILE}"
     assert not (host.root / "ran").exists()
