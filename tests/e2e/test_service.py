@@ -199,4 +199,4 @@ def test_a_pass_that_hangs_starves_the_watchdog(
         own.settimeout(1.0)
         with pytest.raises(TimeoutError):
             own.recv(1000)
-        watch.close()
+        watch.send(signal.SIGKILL)
