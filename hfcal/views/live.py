@@ -64,6 +64,7 @@ class LiveScreen:
         self._stopping = False
         self._next = 0.0
         self._last = ""
+        self._last_began = 0.0
         self._live = Live(
             console=self._console,
             screen=True,
@@ -100,7 +101,9 @@ class LiveScreen:
 
     def ticked(self, report: TickReport) -> None:
         """Take the pass into the view."""
-        self._last = f"last pass {rfc3339(report.started)}: {tick_sum(report)}"
+        if report.started >= self._last_began:  # one with a long wake may end after later ones
+            self._last_began = report.started
+            self._last = f"last pass {rfc3339(report.started)}: {tick_sum(report)}"
         for action in _TOLD:
             agents = [agent for agent in report.agents if agent.action is action]
             if len(agents) > _EVENTS:
