@@ -19,6 +19,7 @@ from hfcal import outbox, slots
 from hfcal.bridge import Bridge
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.errors import BridgeError, Fault, HfcalError
+from hfcal.health import stale_agents
 from hfcal.ids import SlotRef, valid_agent_id
 from hfcal.model import Heartbeat, Slot, SlotStatus
 from hfcal.news import note_fault, note_well
@@ -41,7 +42,7 @@ from hfcal.state.records import (
     Update,
 )
 from hfcal.tick import Tick
-from hfcal.views.documents import stale_agents, status_document
+from hfcal.views.documents import status_document
 from hfcal.views.tables import print_status
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
