@@ -6,7 +6,7 @@ News is a fault that began, changed or ended, and once an hour one that lasts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hfcal.clock import age
@@ -110,8 +110,3 @@ def _without_names(agent_id: str, message: str) -> str:
     if agent_id:
         text = text.replace(f"agent {agent_id} ", "the agent ")
     return re.sub(r"^slot \S+: ", "", text)
-
-
-def lasting(troubles: Mapping[str, Trouble]) -> list[str]:
-    """The faults that last, for people."""
-    return [f"{about}: {trouble.message}" for about, trouble in troubles.items()]
