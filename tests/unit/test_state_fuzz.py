@@ -30,8 +30,8 @@ from hfcal.state.codec import (
     decode_state,
     encode,
     encode_state,
-    salvage_updates,
 )
+from hfcal.state.damaged import salvage_updates
 from hfcal.state.file import StateFile
 from hfcal.state.records import (
     Active,
