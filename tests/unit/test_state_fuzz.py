@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hfcal import outbox, slots
+from hfcal import course, outbox, slots
 from hfcal.bridge import Bridge
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.errors import BridgeError, Fault, HfcalError
@@ -432,12 +432,12 @@ def slot_steps(agent_id: str, moment: Moment) -> Mapping[str, Callable[[State], 
         "abandon": lambda s: slots.abandon_if_overdue(s, agent_id, 4 * HOUR, moment),
         "woken": lambda s: slots.note_woken(s, agent_id, key, moment),
         "failed": lambda s: slots.note_wake_failed(s, agent_id, key, "no", moment),
-        "end": lambda s: slots.end_active(s, agent_id, slots.Word("finished"), moment),
-        "other": lambda s: slots.end_other(
-            s, agent_id, ref(12), slots.Word("aborted"), moment, announce=True
+        "end": lambda s: course.end_active(s, agent_id, course.Word("finished"), moment),
+        "other": lambda s: course.end_other(
+            s, agent_id, ref(12), course.Word("aborted"), moment, announce=True
         ),
-        "pause": lambda s: slots.pause(s, agent_id, moment),
-        "resume": lambda s: slots.resume(s, agent_id, moment),
+        "pause": lambda s: course.pause(s, agent_id, moment),
+        "resume": lambda s: course.resume(s, agent_id, moment),
         "again": lambda s: slots.mark_again(s, agent_id, moment),
         "resolve": lambda s: slots.resolve(s, agent_id, SlotStatus.SKIPPED, moment),
         "give up": lambda s: slots.give_up_uncertain(s, agent_id, moment),
