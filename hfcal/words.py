@@ -131,15 +131,10 @@ def _accept_other(
     """The end of a slot that isn't active: true all the same, or known already."""
     ident = request.slot or ""
     failed = next((f for f in agent.failed if f.ref.named(ident)), None)
-    if failed is not None:
-        ref = failed.ref
-        word = _word(request)
-        return _ended(
-            request, agent_id, course.end_other(state, agent_id, ref, word, moment, announce=True)
-        )
     ended = next((e for e in agent.ended if e.ref.named(ident)), None)
-    if ended is not None and ended.uncertain:
-        ref, word = ended.ref, _word(request)
+    untold = failed or (ended if ended is not None and ended.uncertain else None)
+    if untold is not None:
+        ref, word = untold.ref, _word(request)
         return _ended(
             request, agent_id, course.end_other(state, agent_id, ref, word, moment, announce=True)
         )
