@@ -12,6 +12,7 @@ from typing import Any, TypeGuard, TypeVar
 JsonObject = dict[str, Any]
 
 MAX_REAL_ID = 2**63 - 1
+AGENT_IDS = "allowed: 1 to 128 printable ASCII characters without space"
 
 _Id = TypeVar("_Id", int, str)
 _MOST_IDS = 8  # of each kind that are kept of one slot
@@ -110,7 +111,7 @@ def valid_real_id(value: object) -> TypeGuard[int]:
 
 
 def valid_agent_id(value: object) -> bool:
-    """Whether `value` can be an agent id: 1 to 128 printable ASCII characters without space."""
+    """Whether `value` can be an agent id, as `AGENT_IDS` tells people."""
     return (
         isinstance(value, str)
         and 1 <= len(value) <= 128

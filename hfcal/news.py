@@ -6,7 +6,7 @@ News is a fault that began, changed or ended, and once an hour one that lasts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hfcal.clock import age
@@ -84,15 +84,16 @@ def grouped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     Args:
         messages: Pairs of an agent id, which may be empty, and what is to be told.
     """
-    alike: dict[str, dict[str, list[str]]] = {}
+    alike: dict[str, list[tuple[str, str]]] = {}
     for agent_id, message in messages:
-        same = alike.setdefault(_without_names(agent_id, message), {})
-        same.setdefault(message, []).append(agent_id)
+        alike.setdefault(_without_names(agent_id, message), []).append((agent_id, message))
     found = []
-    for common, same in alike.items():
-        everyone = [agent_id for agents in same.values() for agent_id in agents]
-        if len(same) > 1 and len(everyone) >= _ALIKE:
-            found.append((common, everyone))
+    for common, pairs in alike.items():
+        same: dict[str, list[str]] = {}
+        for agent_id, message in pairs:
+            same.setdefault(message, []).append(agent_id)
+        if len(same) > 1 and len(pairs) >= _ALIKE:
+            found.append((common, [agent_id for agent_id, _ in pairs]))
         else:
             found += same.items()
     return found
@@ -110,8 +111,3 @@ def _without_names(agent_id: str, message: str) -> str:
     if agent_id:
         text = text.replace(f"agent {agent_id} ", "the agent ")
     return re.sub(r"^slot \S+: ", "", text)
-
-
-def lasting(troubles: Mapping[str, Trouble]) -> list[str]:
-    """The faults that last, for people."""
-    return [f"{about}: {trouble.message}" for about, trouble in troubles.items()]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hfcal.ids import valid_agent_id
+from hfcal.ids import AGENT_IDS, valid_agent_id
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+|\d+(?:\.\d+)?"
@@ -115,7 +115,7 @@ def claw(value: object) -> str:
     """A claw's identifier."""
     if valid_agent_id(value):
         return str(value)
-    raise BadValueError("allowed: 1 to 128 printable ASCII characters without space")
+    raise BadValueError(AGENT_IDS)
 
 
 def agents(value: object) -> tuple[str, ...]:
@@ -126,10 +126,7 @@ def agents(value: object) -> tuple[str, ...]:
         raise BadValueError("allowed: a list of agent ids")
     for agent_id in value:
         if not valid_agent_id(agent_id):
-            raise BadValueError(
-                f"{agent_id!r:.140} is no agent id; "
-                "allowed: 1 to 128 printable ASCII characters without space"
-            )
+            raise BadValueError(f"{agent_id!r:.140} is no agent id; {AGENT_IDS}")
     return tuple(dict.fromkeys(value))
 
 

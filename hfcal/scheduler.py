@@ -12,6 +12,7 @@ from datetime import time as time_of_day
 from enum import StrEnum
 
 from hfcal.clock import FARTHEST, Moment, rfc3339
+from hfcal.health import hold_in_force
 from hfcal.model import AgentStatus, Heartbeat, Slot
 from hfcal.outbox import waiting_for
 from hfcal.slots import LONGEST_WAKE_PAUSE, ended_before, failed_wake
@@ -246,7 +247,7 @@ def _early_warning(slot: Slot, now: Moment, policy: Policy) -> tuple[Warn, ...]:
 
 def _keeps(agent: AgentState, heartbeat: Heartbeat, now: Moment) -> str:
     """What keeps the agent from being woken, or nothing."""
-    if agent.hold is not None and (agent.hold.until is None or agent.hold.until > now.wall):
+    if hold_in_force(agent, now) is not None:
         return "hold"
     return "exhausted" if heartbeat.agent_status is AgentStatus.EXHAUSTED else ""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from hfcal import readers
 from hfcal.errors import ConfigError, HfcalError, UsageError
-from hfcal.ids import JsonObject, valid_agent_id
+from hfcal.ids import AGENT_IDS, JsonObject, valid_agent_id
 
 SYSTEM_CONFIG = Path("/etc/hfcal/config.toml")
 SYSTEM_STATE = Path("/var/lib/hfcal/state.json")
@@ -283,10 +283,7 @@ def _check_names(document: JsonObject) -> Iterator[str]:
         return
     for agent_id, table in agents.items():
         if not valid_agent_id(agent_id):
-            yield (
-                f"[agent.{agent_id!r:.140}] is no agent id; "
-                "allowed: 1 to 128 printable ASCII characters without space"
-            )
+            yield f"[agent.{agent_id!r:.140}] is no agent id; {AGENT_IDS}"
         if not isinstance(table, dict) or not isinstance(table.get("wake", {}), dict):
             yield f"agent.{agent_id} must hold a table [agent.{agent_id}.wake]"
             continue

@@ -1,4 +1,6 @@
-"""What happens to a slot here: remembered, woken, ended, adopted, resolved, abandoned.
+"""What happens to a slot here: remembered, woken, adopted, resolved, abandoned, forgotten.
+
+What its agent does at it is in `hfcal.course`.
 
 Pure: records in, records changed, no I/O. Each function is one step of docs/contract.md,
 Scheduling, and is called inside one transaction.
@@ -7,9 +9,9 @@ Scheduling, and is called inside one transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
-from hfcal.clock import Moment, age, utc_date, utc_time
+from hfcal.clock import Moment, utc_date, utc_time
+from hfcal.course import Ending, Word, end_active, hear_from
 from hfcal.ids import SlotRef
 from hfcal.model import Slot, SlotStatus
 from hfcal.outbox import enqueue, learn, refused_before, two_days_past, waiting_for
@@ -31,43 +33,8 @@ DAY = 86_400.0
 HOUR = 3600.0
 FIRST_WAKE_PAUSE = 5.0
 LONGEST_WAKE_PAUSE = 600.0
-MAX_DURATION_MINUTES = 1440
 UNCERTAIN = "wake uncertain: the backend no longer lists it"
 PAUSED_PATIENCE = 6  # a paused slot is abandoned after six times as long as a running one
-
-
-@dataclass(frozen=True)
-class Word:
-    """What an agent, or hfcal in its place, says of a slot's end.
-
-    Attributes:
-        status: `finished` or `aborted`.
-        minutes: How long it took, 1 to 1440; measured when None.
-        reason: Why, for the history.
-        summary: What the agent says of its work.
-    """
-
-    status: str
-    minutes: int | None = None
-    reason: str = ""
-    summary: str = ""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """An end that was accepted.
-
-    Attributes:
-        ident: The slot's present ident.
-        status: How it ended.
-        update: The number of the update that tells the backend.
-        duration: The `actual_duration` told, in minutes, if it was finished.
-    """
-
-    ident: str
-    status: str
-    update: int
-    duration: int | None = None
 
 
 def remember(agent: AgentState, slot: Slot, wake: Wake, now: Moment) -> Active:
@@ -98,7 +65,7 @@ def note_woken(state: State, agent_id: str, key: str, now: Moment) -> bool:
     active = state.agent(agent_id).active
     if active is None or active.key != key or active.wake is None:
         return False
-    _hear_from(state, agent_id, active, now)
+    hear_from(state, agent_id, active, now)
     return True
 
 
@@ -222,62 +189,6 @@ def mark_again(state: State, agent_id: str, now: Moment) -> Update | None:
     return again
 
 
-def end_active(state: State, agent_id: str, word: Word, now: Moment) -> Ending:
-    """The agent's active slot is over: the agent is free, and the end is queued."""
-    agent = state.agent(agent_id)
-    active = agent.active
-    assert active is not None
-    if not active.announced:
-        _announce(state, agent_id, active, now)
-    agent.active = None
-    measured = whole_minutes(active.start, now)
-    if word.status == "finished" and word.minutes is None:
-        word = replace(word, reason=_with_clamping(word.reason, active.start, now))
-    return _end(state, agent_id, active.ref, word, now, measured)
-
-
-def end_other(
-    state: State, agent_id: str, ref: SlotRef, word: Word, now: Moment, *, announce: bool
-) -> Ending:
-    """A slot that isn't active is over by the agent's word, which is true even when unexpected.
-
-    Args:
-        state: Changed in place.
-        agent_id: Whose slot.
-        ref: The slot; it leaves the failed wakes.
-        word: What the agent says.
-        now: The present moment.
-        announce: Whether `ongoing` is told first: not for a slot that a lost state may have told
-            already, since that might reopen it.
-    """
-    if announce:
-        enqueue(state, agent_id, ref, "ongoing", now, started_at=utc_time(now.wall))
-    return _end(state, agent_id, ref, word, now, measured=1)
-
-
-def pause(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
-    """The agent paused its active slot; None when that was told, or refused for good, before."""
-    active = state.agent(agent_id).active
-    assert active is not None
-    if active.state is ActiveState.PAUSED:
-        return None
-    _hear_from(state, agent_id, active, now)
-    active.state, active.paused, active.doomed = ActiveState.PAUSED, now, None
-    return _tell(state, agent_id, active, reason, now)
-
-
-def resume(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
-    """The agent is at its active slot again; None as of `pause`."""
-    active = state.agent(agent_id).active
-    assert active is not None
-    if active.state is ActiveState.WAKING:
-        return _hear_from(state, agent_id, active, now)
-    if active.state is not ActiveState.PAUSED:
-        return None
-    active.state, active.paused, active.doomed = ActiveState.ONGOING, None, None
-    return _tell(state, agent_id, active, reason, now)
-
-
 def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -> Ending | None:
     """Abort an active slot that nobody ended for `after` seconds; 0 turns it off.
 
@@ -360,83 +271,6 @@ def forget_old(agent: AgentState, now: Moment) -> None:
 def ended_before(agent: AgentState, ref: SlotRef) -> Ended | None:
     """The entry of the ended list for this slot, if there is one."""
     return next((e for e in agent.ended if e.ref.same(ref)), None)
-
-
-def whole_minutes(start: Moment, now: Moment) -> int:
-    """Whole minutes from start to now, within 1 to 1440 whatever the clocks did."""
-    return max(1, min(MAX_DURATION_MINUTES, int(start.seconds_until(now) // 60)))
-
-
-def _with_clamping(reason: str, start: Moment, now: Moment) -> str:
-    """The reason, with a note when the clocks say what no `actual_duration` can."""
-    seconds = start.seconds_until(now)
-    if seconds < 0:
-        note = f"began {age(-seconds)} from now by the clock, told as 1 min"
-    elif seconds >= (MAX_DURATION_MINUTES + 1) * 60:
-        note = f"took {age(seconds)}, told as {MAX_DURATION_MINUTES} min"
-    else:
-        return reason
-    return f"{reason}; {note}" if reason else note
-
-
-def _hear_from(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
-    """The wake was made, by its adapter's word or the agent's; returns the update that tells it."""
-    if active.state is ActiveState.WAKING:
-        active.state = ActiveState.ONGOING
-    active.wake = None
-    agent = state.agent(agent_id)
-    agent.failed = [f for f in agent.failed if not f.ref.same(active.ref)]
-    return None if active.announced else _announce(state, agent_id, active, now)
-
-
-def _announce(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
-    active.announced = True
-    if refused_before(state.agent(agent_id), active.ref, "ongoing") is not None:
-        return None
-    started_at = utc_time(active.start.wall)
-    return enqueue(state, agent_id, active.ref, "ongoing", now, started_at=started_at)
-
-
-def _tell(state: State, agent_id: str, active: Active, reason: str, now: Moment) -> Update | None:
-    """Queue what the active slot is now; a reason goes into the history."""
-    status = active.state.value
-    if refused_before(state.agent(agent_id), active.ref, status) is not None:
-        return None
-    started_at = utc_time(active.start.wall) if active.state is ActiveState.ONGOING else None
-    update = enqueue(state, agent_id, active.ref, status, now, started_at=started_at)
-    if reason:
-        ident, outcome = active.ref.ident, Outcome.QUEUED
-        state.history.append(
-            HistoryEntry(
-                agent_id, ident, status, now.wall, reason, outcome=outcome, update=update.number
-            )
-        )
-    return update
-
-
-def _end(
-    state: State, agent_id: str, ref: SlotRef, word: Word, now: Moment, measured: int
-) -> Ending:
-    agent = state.agent(agent_id)
-    duration = (word.minutes or measured) if word.status == "finished" else None
-    update = enqueue(state, agent_id, ref, word.status, now, actual_duration=duration)
-    agent.failed = [f for f in agent.failed if not f.ref.same(ref)]
-    agent.ended = [e for e in agent.ended if not e.ref.same(ref)]
-    agent.ended.append(Ended(ref.copy(), word.status, now.wall, now.wall, duration=duration))
-    agent.status_owed = "idle"
-    state.history.append(
-        HistoryEntry(
-            agent_id=agent_id,
-            ident=ref.ident,
-            status=word.status,
-            at=now.wall,
-            reason=word.reason,
-            summary=word.summary,
-            outcome=Outcome.QUEUED,
-            update=update.number,
-        )
-    )
-    return Ending(ref.ident, word.status, update.number, duration)
 
 
 def failed_wake(agent: AgentState, ref: SlotRef) -> FailedWake | None:

@@ -24,6 +24,7 @@ from hfcal.errors import (
     StateError,
     page_of,
 )
+from hfcal.health import hold_in_force
 from hfcal.model import Slot
 from hfcal.news import News
 from hfcal.outbox import has_work
@@ -249,8 +250,7 @@ class Tick:
                 self._first_news.append(
                     News(agent_id, f"slot {ending.ident} {reason}", page_of("abandoned"))
                 )
-            if agent.hold and agent.hold.until and agent.hold.until <= moment.wall:
-                agent.hold = None
+            agent.hold = hold_in_force(agent, moment)
         self._warn(state, moment.wall)
         slots.trim_history(state, settings.history_cap)
         others = [

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hfcal import slots
+from hfcal import course
 from hfcal.clock import Moment, rfc3339
+from hfcal.course import Word
 from hfcal.errors import AmbiguousAgentError, Fault, NoActiveSlotError, WrongSlotError
 from hfcal.ids import SlotRef
 from hfcal.outbox import refused_before
-from hfcal.slots import Word
 from hfcal.state.records import AgentState, Ended, State
 
 YOUNG = 86_400.0  # seconds that a new state may not know what ran before it
@@ -115,7 +115,7 @@ def take(state: State, agent_id: str, request: Request, moment: Moment) -> Accep
     if active is not None and (request.slot is None or active.ref.named(request.slot)):
         if request.verb in {"complete", "abort"}:
             return _ended(
-                request, agent_id, slots.end_active(state, agent_id, _word(request), moment)
+                request, agent_id, course.end_active(state, agent_id, _word(request), moment)
             )
         return _paused_or_resumed(state, agent_id, request, active.ref, moment)
     if request.slot is not None and request.verb in {"complete", "abort"}:
@@ -131,17 +131,12 @@ def _accept_other(
     """The end of a slot that isn't active: true all the same, or known already."""
     ident = request.slot or ""
     failed = next((f for f in agent.failed if f.ref.named(ident)), None)
-    if failed is not None:
-        ref = failed.ref
-        word = _word(request)
-        return _ended(
-            request, agent_id, slots.end_other(state, agent_id, ref, word, moment, announce=True)
-        )
     ended = next((e for e in agent.ended if e.ref.named(ident)), None)
-    if ended is not None and ended.uncertain:
-        ref, word = ended.ref, _word(request)
+    untold = failed or (ended if ended is not None and ended.uncertain else None)
+    if untold is not None:
+        ref, word = untold.ref, _word(request)
         return _ended(
-            request, agent_id, slots.end_other(state, agent_id, ref, word, moment, announce=True)
+            request, agent_id, course.end_other(state, agent_id, ref, word, moment, announce=True)
         )
     if ended is not None:
         return _said_before(agent, agent_id, ended, request)
@@ -159,7 +154,7 @@ def _accept_other(
         return None
     word = Word("finished", request.minutes, "not known here; by the agent's word", request.summary)
     return _ended(
-        request, agent_id, slots.end_other(state, agent_id, ref, word, moment, announce=False)
+        request, agent_id, course.end_other(state, agent_id, ref, word, moment, announce=False)
     )
 
 
@@ -206,14 +201,14 @@ def _paused_or_resumed(
     state: State, agent_id: str, request: Request, ref: SlotRef, moment: Moment
 ) -> Accepted:
     agent = state.agent(agent_id)
-    change = slots.pause if request.verb == "pause" else slots.resume
+    change = course.pause if request.verb == "pause" else course.resume
     update = change(state, agent_id, moment, request.reason)
     if update is None:
         return _already(agent, agent_id, ref, request)
     return Accepted(agent_id, request.slot or ref.ident, STATUS[request.verb], update=update.number)
 
 
-def _ended(request: Request, agent_id: str, ending: slots.Ending) -> Accepted:
+def _ended(request: Request, agent_id: str, ending: course.Ending) -> Accepted:
     return Accepted(
         agent_id,
         request.slot or ending.ident,

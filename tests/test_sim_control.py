@@ -1,7 +1,6 @@
 """The simulator's control endpoints: its state, its journal, and changes while it runs."""
 
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -92,7 +91,7 @@ def test_the_journal_is_in_the_order_of_the_effects(monkeypatch):
         def apply_slowly(*args: Any) -> Any:
             # Other requests get their chance between an effect and its entry.
             result = apply(*args)
-            time.sleep(0.001)
+            threading.Event().wait(0.001)
             return result
 
         monkeypatch.setattr(backend.sim.calendar, "update", apply_slowly)

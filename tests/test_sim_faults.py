@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hfcal.sim.faults import ACTIONS, Fault, FaultBox
+from tests.e2e.support import wait_until
 from tests.sim_backend import TODAY, Backend, Reply
 
 VIRTUAL = f"plan-7-{TODAY}"
@@ -99,9 +100,7 @@ def test_a_late_request_takes_effect_though_its_client_is_gone():
         with pytest.raises(TimeoutError):
             connection.getresponse()
         connection.close()
-        deadline = time.monotonic() + 5
-        while not backend.journal() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(backend.journal, seconds=5)
         assert backend.slot(1)["status"] == "ongoing"
 
 
@@ -257,9 +256,7 @@ def test_stopping_does_not_wait_for_requests_that_hang():
     with running({"hang": 60}) as backend:
         thread = threading.Thread(target=lost, args=(backend.heartbeat,))
         thread.start()
-        deadline = time.monotonic() + 5
-        while not backend.journal() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(backend.journal, seconds=5)
         began = time.monotonic()
     thread.join(5)
     assert not thread.is_alive()

@@ -6,19 +6,18 @@ python tools/commanddocs.py --check    exits 1, with a diff, when it is not curr
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
+from generated import ROOT, write_or_check
 
 from hfcal.cli.app import make_app
 from hfcal.cli.shared import shared_options
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
+PAGE = ROOT / "docs" / "commands.md"
 HEAD = """\
 # Commands
 
@@ -73,25 +72,5 @@ def _block(text: str) -> str:
     return f"```text\n{text.strip(chr(10))}\n```\n"
 
 
-def main(words: list[str]) -> int:
-    """Write, or check."""
-    if words not in ([], ["--check"]):
-        print("usage: python tools/commanddocs.py [--check]", file=sys.stderr)
-        return 2
-    wanted = page()
-    present = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    if not words:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    differences = difflib.unified_diff(
-        present.splitlines(keepends=True), wanted.splitlines(keepends=True), "page", "the app"
-    )
-    shown = "".join(differences)
-    if shown:
-        sys.stdout.write(shown)
-        print("docs/commands.md is not current; run: make commands", file=sys.stderr)
-    return 1 if shown else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(sys.argv[1:], "commands", lambda: {PAGE: page()}))

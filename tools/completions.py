@@ -8,7 +8,6 @@ The scripts are static, but for agent ids and slots, which `hfcal _idents` reads
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from generated import ROOT, write_or_check
 
 from hfcal.cli.app import make_app
 
-DIRECTORY = Path(__file__).resolve().parent.parent / "completions"
+DIRECTORY = ROOT / "completions"
 HEAD = "made by tools/completions.py; change that, not this file."
 
 # What an option's value may be, where the app's own help only says it in words.
@@ -449,42 +449,10 @@ def scripts() -> dict[str, str]:
     return {"hfcal.bash": bash(root), "_hfcal": zsh(root), "hfcal.fish": fish(root)}
 
 
-def check(directory: Path = DIRECTORY) -> str:
-    """The differences between the scripts in `directory` and what they should be."""
-    found: list[str] = []
-    for name, wanted in scripts().items():
-        path = directory / name
-        present = path.read_text(encoding="utf-8") if path.exists() else ""
-        found += difflib.unified_diff(
-            present.splitlines(keepends=True),
-            wanted.splitlines(keepends=True),
-            f"completions/{name}",
-            f"completions/{name} (from the app)",
-        )
-    return "".join(found)
-
-
-def write(directory: Path = DIRECTORY) -> None:
-    """Write the scripts into `directory`."""
-    directory.mkdir(exist_ok=True)
-    for name, text in scripts().items():
-        (directory / name).write_text(text, encoding="utf-8")
-
-
-def main(words: list[str]) -> int:
-    """Write, or check."""
-    if words == ["--check"]:
-        differences = check()
-        if differences:
-            sys.stdout.write(differences)
-            print("completions/ is not current; run: python tools/completions.py", file=sys.stderr)
-        return 1 if differences else 0
-    if words:
-        print("usage: python tools/completions.py [--check]", file=sys.stderr)
-        return 2
-    write()
-    return 0
+def files() -> dict[Path, str]:
+    """The scripts by where they are."""
+    return {DIRECTORY / name: text for name, text in scripts().items()}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(sys.argv[1:], "completions", files))

@@ -6,20 +6,19 @@ python tools/manpage.py --check    exits 1, with a diff, when it is not current
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
+from generated import ROOT, write_or_check
 
 from hfcal import __version__
 from hfcal.cli.app import make_app
 from hfcal.cli.shared import shared_options
 from hfcal.settings import KEYS
 
-PAGE = Path(__file__).resolve().parent.parent / "man" / "hfcal.1"
+PAGE = ROOT / "man" / "hfcal.1"
 
 _CODES = (
     (0, "done; what an agent said is on disk"),
@@ -128,26 +127,5 @@ def _text(text: str) -> str:
     return f"\\&{escaped}" if escaped[:1] in {".", "'"} else escaped
 
 
-def main(words: list[str]) -> int:
-    """Write, or check."""
-    if words not in ([], ["--check"]):
-        print("usage: python tools/manpage.py [--check]", file=sys.stderr)
-        return 2
-    wanted = page()
-    present = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    if not words:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    differences = difflib.unified_diff(
-        present.splitlines(keepends=True), wanted.splitlines(keepends=True), "man", "man (the app)"
-    )
-    shown = "".join(differences)
-    if shown:
-        sys.stdout.write(shown)
-        print("man/hfcal.1 is not current; run: python tools/manpage.py", file=sys.stderr)
-    return 1 if shown else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(sys.argv[1:], "man", lambda: {PAGE: page()}))

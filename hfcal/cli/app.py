@@ -182,7 +182,7 @@ def _usage(error: Any, shared: Shared) -> int:
 def _failure(error: HfcalError | InterruptedByUserError, shared: Shared) -> int:
     _report(error.kind, error.message, shared)
     if isinstance(error, InterruptedByUserError):
-        return 128 + error.number
+        return exits.SIGNALLED + error.number
     return exits.BY_KIND.get(error.kind, exits.FAILED)
 
 

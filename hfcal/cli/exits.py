@@ -10,8 +10,7 @@ UNREACHABLE = 4
 CONFIG = 5
 STATE = 6
 INTERNAL = 70
-INTERRUPTED = 130
-TERMINATED = 143
+SIGNALLED = 128  # and the signal's number: 130 by Ctrl-C, 143 by SIGTERM
 
 BY_KIND = {
     "usage": USAGE,
@@ -23,5 +22,4 @@ BY_KIND = {
     "state": STATE,
     "locked": STATE,
     "internal": INTERNAL,
-    "interrupted": INTERRUPTED,
 }

@@ -184,7 +184,7 @@ def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> Ty
         elif name == "verbose":
             shared.verbose += value
         elif name == "lock_timeout":
-            shared.lock_timeout = _duration(first, value)
+            shared.lock_timeout = duration_option(first, value)
         else:
             setattr(shared, name, value)
         return value
@@ -195,23 +195,11 @@ def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> Ty
 
 
 def _agent(where: str, agent_id: str) -> str:
-    from hfcal.ids import valid_agent_id
+    from hfcal.ids import AGENT_IDS, valid_agent_id
 
     if valid_agent_id(agent_id):
         return agent_id
-    raise UsageError(
-        f"{where} = {agent_id!r:.140} is no agent id; "
-        "allowed: 1 to 128 printable ASCII characters without space"
-    )
-
-
-def _duration(where: str, text: str) -> float:
-    from hfcal.readers import duration
-
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise UsageError(f"{where} = {text!r:.60}: {error}") from None
+    raise UsageError(f"{where} = {agent_id!r:.140} is no agent id; {AGENT_IDS}")
 
 
 def duration_option(where: str, text: str) -> float:
@@ -220,4 +208,9 @@ def duration_option(where: str, text: str) -> float:
     Raises:
         UsageError: It is none.
     """
-    return _duration(where, text)
+    from hfcal.readers import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise UsageError(f"{where} = {text!r:.60}: {error}") from None

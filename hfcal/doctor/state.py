@@ -16,11 +16,11 @@ from hfcal.clock import age, now, zone_of
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import StateError
 from hfcal.files import is_shared, shared_group
+from hfcal.health import stale_after, waits_too_long
 from hfcal.model import parse_slot
 from hfcal.owners import as_user, closed_to_group, group_name, owner_of
 from hfcal.scheduler import SLACK, due_at
 from hfcal.state.records import State
-from hfcal.views.documents import stale_after
 
 _LEAST_SPACE = 50 * 1024 * 1024
 
@@ -199,7 +199,7 @@ def _early(host: Host, state: State) -> Iterator[Finding]:
 def _stuck(host: Host, state: State) -> Iterator[Finding]:
     moment = now()
     for agent_id, agent in state.agents.items():
-        old = [u for u in agent.queue if moment.wall - u.since > stale_after(state)]
+        old = [u for u in agent.queue if waits_too_long(state, u, moment)]
         if old:
             yield Finding(
                 "updates-wait",

@@ -6,12 +6,11 @@ value is checked, so that nothing odd in it surfaces later as a bug.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -25,8 +24,6 @@ from hfcal.state.records import SCHEMA, State, Update
 _Record = TypeVar("_Record")
 _Decoder = Callable[[Any, str], Any]
 
-_DECODER = json.JSONDecoder()
-_SPACE = {" ", "\t", "\r", "\n"}
 _DEEPEST = 64  # levels of what a backend listed; hfcal keeps fewer
 _STATUSES = {"ongoing", "paused", "finished", "aborted"}
 
@@ -49,7 +46,7 @@ def decode_state(content: bytes) -> State:
         NewerSchemaError: Its schema is newer than this hfcal's.
         ValueError: It is no state.
     """
-    document = _parse(content)
+    document = parse(content)
     schema = document.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise ValueError("it has no schema number")
@@ -63,81 +60,6 @@ def decode_state(content: bytes) -> State:
     if len(set(numbers)) != len(numbers) or any(n >= state.next_number for n in numbers):
         raise ValueError("queue: numbers of updates repeat")
     return state
-
-
-def salvage_updates(content: bytes) -> dict[str, list[Update]]:
-    """The queued updates that can still be read in a damaged state, by agent id."""
-    found: dict[str, list[Update]] = {}
-    for agent_id, queue in _queues(content):
-        for item in queue:
-            with contextlib.suppress(ValueError):
-                found.setdefault(agent_id, []).append(decode(Update, item))
-    return found
-
-
-def _queues(content: bytes) -> Iterator[tuple[str, Iterable[Any]]]:
-    """Each agent's queue as far as it can be read: whole, or up to where the file breaks off."""
-    try:
-        agents = _parse(content).get("agents")
-    except ValueError:
-        yield from _broken_queues(content.decode("utf-8", "replace"))
-        return
-    for agent_id, agent in agents.items() if isinstance(agents, dict) else ():
-        queue = agent.get("queue") if isinstance(agent, dict) else None
-        if isinstance(queue, list) and valid_agent_id(agent_id):
-            yield agent_id, queue
-
-
-def _broken_queues(text: str) -> Iterator[tuple[str, Iterable[Any]]]:
-    """The same for text that is no JSON as a whole, level by level.
-
-    Never by searching: what a backend listed stands in the file as well, and may look like a queue.
-    """
-    for key, place in _members(text, 0):
-        if key == "agents":
-            for agent_id, agent_place in _members(text, place):
-                for name, queue_place in _members(text, agent_place):
-                    if name == "queue" and valid_agent_id(agent_id):
-                        yield agent_id, _items(text, queue_place)
-
-
-def _members(text: str, place: int) -> Iterator[tuple[str, int]]:
-    """Each key of the object at `place` and where its value is, up to where the text breaks off."""
-    opening = "{"
-    while text[place : place + 1] == opening:
-        key, place = _value(text, _solid(text, place + 1))
-        if not isinstance(key, str) or text[place : place + 1] != ":":
-            return
-        place = _solid(text, place + 1)
-        yield key, place
-        _, place = _value(text, place)
-        opening = ","
-
-
-def _items(text: str, place: int) -> Iterator[Any]:
-    """Each item of the list at `place`, up to where the text breaks off."""
-    opening = "["
-    while text[place : place + 1] == opening:
-        item, place = _value(text, _solid(text, place + 1))
-        if item is not None:
-            yield item
-        opening = ","
-
-
-def _value(text: str, place: int) -> tuple[Any, int]:
-    """The value at `place` and where the next sign is: the end of the text if there is no value."""
-    try:
-        value, end = _DECODER.raw_decode(text, place)
-    except (ValueError, RecursionError):
-        return None, len(text)
-    return value, _solid(text, end)
-
-
-def _solid(text: str, place: int) -> int:
-    """The first place from here on that is no white space."""
-    while text[place : place + 1] in _SPACE:
-        place += 1
-    return place
 
 
 def encode(record: object) -> dict[str, Any]:
@@ -176,7 +98,12 @@ def decode(cls: type[_Record], document: object, where: str = "") -> _Record:
     return record
 
 
-def _parse(content: bytes) -> dict[str, Any]:
+def parse(content: bytes) -> dict[str, Any]:
+    """The JSON object that the file holds.
+
+    Raises:
+        ValueError: It holds none.
+    """
     try:
         document = json.loads(content, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
@@ -313,5 +240,5 @@ __all__ = [
     "decode_state",
     "encode",
     "encode_state",
-    "salvage_updates",
+    "parse",
 ]

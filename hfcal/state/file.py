@@ -20,12 +20,11 @@ from hfcal.clock import now, rfc3339
 from hfcal.errors import StateError, page_of
 from hfcal.files import group_number, make_private, share, share_file, shared_group
 from hfcal.owners import group_name, join_command, owner_hint, owner_of, user_name
-from hfcal.state.codec import NewerSchemaError, decode_state, encode_state, salvage_updates
+from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
 from hfcal.state.locks import AgentLocks, LockFile
-from hfcal.state.records import Ended, State
+from hfcal.state.records import State
 
 MAX_BYTES = 256 * 1024 * 1024
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -252,67 +251,20 @@ class StateFile:
 
     def _rebuild(self, content: bytes, error: ValueError) -> State:
         """A new state in place of a damaged one, which is kept beside it."""
+        from hfcal.state.damaged import begun_anew, salvage_updates, set_aside
+
         moment = now()
-        aside = self._set_aside(rfc3339(moment.wall).replace(":", ""))
-        state = State(created=moment.wall)
-        saved = 0
-        for agent_id, updates in salvage_updates(content).items():
-            for update in updates:
-                update.number = state.take_number()
-                agent = state.agent(agent_id)
-                agent.queue.append(update)
-                if update.end:  # what the backend lists of it mustn't begin it anew
-                    ref, minutes = update.ref.copy(), update.actual_duration
-                    agent.ended.append(
-                        Ended(ref, update.status, update.since, moment.wall, duration=minutes)
-                    )
-                saved += 1
+        try:
+            aside = set_aside(self.path, rfc3339(moment.wall).replace(":", ""))
+        except OSError as why:
+            raise self._unusable(why) from why
+        saved = salvage_updates(content)
         self.on_lost(
             f"{self.path} was damaged ({error}) and is kept as {aside.name}; it is rebuilt from "
-            f"the backend, {saved} waiting updates were saved from it ({page_of('state_lost')})"
+            f"the backend, {sum(map(len, saved.values()))} waiting updates were saved from it "
+            f"({page_of('state_lost')})"
         )
-        return state
-
-    def _set_aside(self, stamp: str) -> Path:
-        """Keep the damaged file under another name; it stays in place until the new one is."""
-        kept = self._kept_aside()
-        if kept is not None:
-            return kept
-        for attempt in range(1, 1000):
-            more = "" if attempt == 1 else f"-{attempt}"
-            aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}{more}")
-            try:
-                os.link(self.path, aside)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise self._unusable(error) from error
-                self._copy_aside(aside)
-                return aside
-            else:
-                return aside
-        raise StateError(f"{self.path} is damaged, and there is no name left to keep it under")
-
-    def _kept_aside(self) -> Path | None:
-        """Its other name, if an earlier try to begin anew came no further than that."""
-        try:
-            if self.path.stat().st_nlink == 1:
-                return None
-            others = self.path.parent.glob(f"{glob.escape(self.path.name)}.corrupt-*")
-            return next((other for other in others if other.samefile(self.path)), None)
-        except OSError:
-            return None
-
-    def _copy_aside(self, aside: Path) -> None:
-        """Where there are no hard links."""
-        try:
-            aside.touch(mode=0o600)
-            aside.write_bytes(self.path.read_bytes())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
-            raise self._unusable(error) from error
+        return begun_anew(saved, moment.wall)
 
     def _save(self, state: State) -> None:
         content = encode_state(state)

@@ -7,9 +7,9 @@ from collections import Counter
 from rich.text import Text
 
 from hfcal.clock import Moment, age
+from hfcal.health import failing_wakes, hold_in_force, is_overdue, stale_agents
 from hfcal.state.records import ActiveState, AgentState, FailedWake, State
 from hfcal.text import one_line
-from hfcal.views.documents import is_overdue, stale_agents
 from hfcal.views.grid import Grid
 
 FREE = 5  # the rank of an agent that is free and well
@@ -22,15 +22,15 @@ def ranks(state: State, now: Moment) -> list[tuple[int, str]]:
     found = []
     for agent_id in dict.fromkeys([*state.configured, *state.agents]):
         agent = record(state, agent_id)
-        if agent.error or _failing(agent) or agent_id in stale:
+        if agent.error or failing_wakes(agent) or agent_id in stale:
             rank = 0
-        elif agent.active is not None and is_overdue(agent.active, now):
+        elif is_overdue(agent.active, now):
             rank = 1
         elif agent.queue or agent.refused:
             rank = 2
         elif agent.active is not None:
             rank = 3
-        elif _held(agent, now) or agent.next is not None:
+        elif hold_in_force(agent, now) or agent.next is not None:
             rank = 4
         else:
             rank = FREE
@@ -81,7 +81,7 @@ def counted(state: State, now: Moment, agents: list[str]) -> str:
 def agent_note(agent: AgentState, now: Moment) -> str:
     """What else is to be said of an agent, the worst first; empty for nothing."""
     notes = [agent.error] if agent.error else []
-    notes += [_wake_note(agent, failed, now) for failed in _failing(agent)]
+    notes += [_wake_note(agent, failed, now) for failed in failing_wakes(agent)]
     if agent.queue:
         notes.append(f"{len(agent.queue)} waiting to be sent")
     if agent.refused:
@@ -90,11 +90,9 @@ def agent_note(agent: AgentState, now: Moment) -> str:
         due = agent.next.due_at
         when = f" in {age(due - now.wall)}" if due is not None and due > now.wall else ""
         notes.append(f"next: {agent.next.ident}{when}")
-    if _held(agent, now):
-        assert agent.hold is not None
-        until = agent.hold.until
-        how_long = f" for {age(until - now.wall)}" if until is not None else ""
-        notes.append(f"held{how_long}{f': {agent.hold.reason}' if agent.hold.reason else ''}")
+    if (hold := hold_in_force(agent, now)) is not None:
+        how_long = f" for {age(hold.until - now.wall)}" if hold.until is not None else ""
+        notes.append(f"held{how_long}{f': {hold.reason}' if hold.reason else ''}")
     return one_line("; ".join(notes))
 
 
@@ -110,7 +108,7 @@ def ago(wall: float, now: Moment) -> str:
 
 def _cells(agent_id: str, agent: AgentState, now: Moment, *, late: bool, notes: bool) -> list[Text]:
     what, style, slot, since = _doing(agent), "", "", ""
-    failing = _failing(agent)
+    failing = failing_wakes(agent)
     if agent.error:
         style = "red"
     elif failing:
@@ -140,7 +138,7 @@ def _doing(agent: AgentState) -> str:
         return agent.active.state.value
     if agent.error:
         return agent.error_kind.replace("_", " ")
-    if _failing(agent):
+    if failing_wakes(agent):
         return "wake fails"
     return "free" if agent.heartbeat is not None else "not asked yet"
 
@@ -149,30 +147,19 @@ def _word(agent: AgentState, now: Moment, *, late: bool) -> str:
     """What matters most of an agent, in the order of `ranks`."""
     if agent.error:
         return agent.error_kind.replace("_", " ")
-    if _failing(agent):
+    if failing_wakes(agent):
         return "wake fails"
     if late:
         return "late"
-    if agent.active is not None and is_overdue(agent.active, now):
+    if is_overdue(agent.active, now):
         return "overdue"
     if agent.queue:
         return "waiting to be sent"
     if agent.refused:
         return "refused"
-    if agent.active is None and _held(agent, now):
+    if agent.active is None and hold_in_force(agent, now):
         return "held"
     return _doing(agent)
-
-
-def _held(agent: AgentState, now: Moment) -> bool:
-    hold = agent.hold
-    return hold is not None and (hold.until is None or hold.until > now.wall)
-
-
-def _failing(agent: AgentState) -> list[FailedWake]:
-    """The failed wakes that are to be tried again, as the last good heartbeat listed them."""
-    listed = agent.good_heartbeat or 0.0
-    return [failed for failed in agent.failed if failed.listed >= listed]
 
 
 def _wake_note(agent: AgentState, failed: FailedWake, now: Moment) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hfcal.clock import Moment, age
+from hfcal.health import is_overdue, stale_agents, waits_too_long
 from hfcal.news import names
 from hfcal.state.records import State
 from hfcal.text import one_line
-from hfcal.views.documents import is_overdue, stale_after, stale_agents
 
 
 def late(state: State, now: Moment) -> list[str]:
@@ -18,7 +18,7 @@ def late(state: State, now: Moment) -> list[str]:
         found.append(_heartbeats(state, now, stale))
     waiting = [(u.since, a, u) for a, agent in state.agents.items() for u in agent.queue]
     since, agent_id, update = min(waiting, key=lambda w: w[0], default=(now.wall, "", None))
-    if update is not None and now.wall - since > stale_after(state):
+    if update is not None and waits_too_long(state, update, now):
         more = f", with {len(waiting) - 1} more" if len(waiting) > 1 else ""
         found.append(
             f"{agent_id}: {update.status} of slot {update.ref.ident} waits for "
@@ -30,7 +30,7 @@ def late(state: State, now: Moment) -> list[str]:
 def besides(state: State, now: Moment) -> str:
     """What is not late and still wants to be seen; empty for nothing."""
     refused = sum(len(agent.refused) for agent in state.agents.values())
-    overdue = sum(1 for a in state.agents.values() if a.active and is_overdue(a.active, now))
+    overdue = sum(1 for a in state.agents.values() if is_overdue(a.active, now))
     counts = ((refused, "refused"), (overdue, "overdue"))
     return ", ".join(f"{count} {word}" for count, word in counts if count)
 

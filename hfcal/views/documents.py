@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfcal.clock import Moment, rfc3339
+from hfcal.health import hold_in_force, is_overdue, stale_agents
 
 if TYPE_CHECKING:
     # `status` is to start fast, so it doesn't load what only the other documents are made of.
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from hfcal.words import Accepted
 
 SCHEMA = 1
-LEAST_STALE = 120.0
-OVERDUE_AFTER = 300.0
 
 
 def tick_document(report: TickReport) -> JsonObject:
@@ -83,9 +82,9 @@ def status_document(state: State, now: Moment) -> JsonObject:
             if s.next is not None
         ],
         "held": [
-            {"agent_id": a, "until": _time(s.hold.until), "reason": s.hold.reason}
+            {"agent_id": a, "until": _time(hold.until), "reason": hold.reason}
             for a, s in agents.items()
-            if s.hold is not None and (s.hold.until is None or s.hold.until > now.wall)
+            if (hold := hold_in_force(s, now)) is not None
         ],
         "queued": [queued(a, update) for a, s in agents.items() for update in s.queue],
         "refused": [_refused(a, refusal) for a, s in agents.items() for refusal in s.refused],
@@ -106,32 +105,6 @@ def queue_document(state: State) -> JsonObject:
 def error_document(kind: str, message: str) -> JsonObject:
     """What stands on stdout when a command with `--json` fails."""
     return {"error": {"kind": kind, "message": message or kind}}
-
-
-def stale_agents(state: State, now: Moment) -> list[str]:
-    """The agents of the last tick without a good heartbeat for longer than may be."""
-    limit = stale_after(state)
-    found = []
-    for agent_id in state.configured:
-        good = state.agents[agent_id].good_heartbeat if agent_id in state.agents else None
-        # One from the future is of no worth either: the clock was set back.
-        if good is None or not -LEAST_STALE <= now.wall - good <= limit:
-            found.append(agent_id)
-    return found
-
-
-def stale_after(state: State) -> float:
-    """Seconds after which a heartbeat, or a waiting update, is too old."""
-    return max(LEAST_STALE, 2 * state.heartbeat_every)
-
-
-def is_overdue(active: Active, now: Moment) -> bool:
-    """Whether the slot runs longer than its estimate and five minutes."""
-    estimate = active.slot.get("estimated_duration")
-    if not isinstance(estimate, int | float) or isinstance(estimate, bool):
-        return False
-    # Compared as it is, since no float holds every number that a slot may come with.
-    return (active.start.seconds_until(now) - OVERDUE_AFTER) / 60 > estimate
 
 
 def queued(agent_id: str, update: Update) -> JsonObject:

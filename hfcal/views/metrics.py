@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from hfcal import __version__
 from hfcal.clock import Moment
+from hfcal.health import hold_in_force, is_overdue, stale_agents
 from hfcal.state.records import State
-from hfcal.views.documents import is_overdue, stale_agents
 
 Labels = dict[str, str]
 
@@ -81,15 +81,12 @@ def _of_agents(state: State, now: Moment) -> Iterable[_Metric]:
             age.samples.append((labels, max(0.0, now.wall - agent.good_heartbeat)))
         failing.samples.append((labels, bool(agent.error)))
         active.samples.append((labels, agent.active is not None))
-        running = agent.active is not None and is_overdue(agent.active, now)
-        overdue.samples.append((labels, running))
+        overdue.samples.append((labels, is_overdue(agent.active, now)))
         queued.samples.append((labels, len(agent.queue)))
         since = min((update.since for update in agent.queue), default=now.wall)
         oldest.samples.append((labels, max(0.0, now.wall - since)))
         refused.samples.append((labels, len(agent.refused)))
-        hold = agent.hold
-        holds = hold is not None and (hold.until is None or hold.until > now.wall)
-        held.samples.append((labels, holds))
+        held.samples.append((labels, hold_in_force(agent, now) is not None))
     return [late, age, failing, active, overdue, queued, oldest, refused, held]
 
 

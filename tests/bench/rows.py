@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bench.measure import BARE, HFCAL, Run, backend, ratio, run, start
@@ -101,11 +102,10 @@ def requests(directory: Path, pairs: int) -> Iterator[Row]:
         yield Row("tick, one agent / bare request", found, 1.3, note=note)
         done = Host(directory / "complete", url, ["slot-0"], report_agent_status="false")
         done.run("tick")
-        kept = done.state.with_suffix(".kept")
-        shutil.copy(done.state, kept)
+        begin_anew = _kept(done)
 
         def complete() -> float:
-            shutil.copy(kept, done.state)
+            begin_anew()
             return done.run("complete", "--agent", "slot-0", "--require-delivery").seconds
 
         found, note = ratio(complete, bare, pairs)
@@ -117,11 +117,10 @@ def crowd(directory: Path, pairs: int) -> Iterator[Row]:
     with backend() as url:
         host = Host(directory / "crowd", url, numbered(200, "slot"), report_agent_status="false")
         host.run("tick")
-        kept = host.state.with_suffix(".kept")
-        shutil.copy(host.state, kept)
+        begin_anew = _kept(host)
 
         def completes() -> float:
-            shutil.copy(kept, host.state)
+            begin_anew()
             return _at_once(host.words("complete", "--agent", f"slot-{n}") for n in range(200))
 
         def bare() -> float:
@@ -132,11 +131,10 @@ def crowd(directory: Path, pairs: int) -> Iterator[Row]:
     with backend() as url:
         host = Host(directory / "many", url, numbered(1000, "slot"), report_agent_status="false")
         host.run("tick")
-        kept = host.state.with_suffix(".kept")
-        shutil.copy(host.state, kept)
+        begin_anew = _kept(host)
 
         def complete() -> float:
-            shutil.copy(kept, host.state)
+            begin_anew()
             return host.run("complete", "--agent", "slot-7", "--require-delivery").seconds
 
         found, note = ratio(complete, lambda: run([*BARE, "one", url]).seconds, pairs)
@@ -225,6 +223,13 @@ def _usage(process: subprocess.Popen[bytes]) -> tuple[float, float]:
     fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     return (int(fields[11]) + int(fields[12])) / ticks, int(fields[21]) * page / 1024**2
+
+
+def _kept(host: Host) -> Callable[[], object]:
+    """What puts the host's state back to what it is now."""
+    kept = host.state.with_suffix(".kept")
+    shutil.copy(host.state, kept)
+    return partial(shutil.copy, kept, host.state)
 
 
 def _at_once(commands: Iterator[list[str]]) -> float:

@@ -38,7 +38,9 @@ def main(seed: str, directory: str) -> int:
         failed=fails,
     )
     if 20 <= chance < 50:  # long enough to be killed at
-        time.sleep(0.3)
+        import threading
+
+        threading.Event().wait(0.3)
     if fails:
         note(failed_before)
         return 1

@@ -75,7 +75,7 @@ def test_no_heartbeat_waits_for_a_wake(make_backend: MakeBackend, make_host: Mak
     )
     host = make_host(backend, "developer", "operator", "tester", wake={"parallel": 1})
     go = host.root / "go"
-    host.on_wake(f"until [ -e '{go}' ]; do sleep 0.05; done")
+    host.on_wake(f"for n in $(seq 200); do [ -e '{go}' ] && break; sleep 0.05; done")
     watch = host.start("watch", "--interval", "300ms", "--json")
     for _ in range(4):
         passed = json.loads(watch.line())

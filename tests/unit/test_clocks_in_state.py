@@ -5,16 +5,14 @@ from pathlib import Path
 import pytest
 
 from hfcal.clock import Moment
+from hfcal.course import Word, end_active, whole_minutes
 from hfcal.errors import Fault
 from hfcal.outbox import Delivery, Result, begin, enqueue, has_work, settle
 from hfcal.scheduler import Action, Policy, decide
 from hfcal.slots import (
-    Word,
     abandon_if_overdue,
-    end_active,
     forget_old,
     note_wake_failed,
-    whole_minutes,
 )
 from hfcal.state.file import StateFile
 from hfcal.state.records import Active, Ended, State

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hfcal import outbox, slots
+from hfcal import course, outbox, slots
 from hfcal.bridge import Bridge
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.errors import BridgeError, Fault, HfcalError
+from hfcal.health import stale_agents
 from hfcal.ids import SlotRef, valid_agent_id
 from hfcal.model import Heartbeat, Slot, SlotStatus
 from hfcal.news import note_fault, note_well
@@ -29,8 +30,8 @@ from hfcal.state.codec import (
     decode_state,
     encode,
     encode_state,
-    salvage_updates,
 )
+from hfcal.state.damaged import salvage_updates
 from hfcal.state.file import StateFile
 from hfcal.state.records import (
     Active,
@@ -41,7 +42,7 @@ from hfcal.state.records import (
     Update,
 )
 from hfcal.tick import Tick
-from hfcal.views.documents import stale_agents, status_document
+from hfcal.views.documents import status_document
 from hfcal.views.tables import print_status
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
@@ -431,12 +432,12 @@ def slot_steps(agent_id: str, moment: Moment) -> Mapping[str, Callable[[State], 
         "abandon": lambda s: slots.abandon_if_overdue(s, agent_id, 4 * HOUR, moment),
         "woken": lambda s: slots.note_woken(s, agent_id, key, moment),
         "failed": lambda s: slots.note_wake_failed(s, agent_id, key, "no", moment),
-        "end": lambda s: slots.end_active(s, agent_id, slots.Word("finished"), moment),
-        "other": lambda s: slots.end_other(
-            s, agent_id, ref(12), slots.Word("aborted"), moment, announce=True
+        "end": lambda s: course.end_active(s, agent_id, course.Word("finished"), moment),
+        "other": lambda s: course.end_other(
+            s, agent_id, ref(12), course.Word("aborted"), moment, announce=True
         ),
-        "pause": lambda s: slots.pause(s, agent_id, moment),
-        "resume": lambda s: slots.resume(s, agent_id, moment),
+        "pause": lambda s: course.pause(s, agent_id, moment),
+        "resume": lambda s: course.resume(s, agent_id, moment),
         "again": lambda s: slots.mark_again(s, agent_id, moment),
         "resolve": lambda s: slots.resolve(s, agent_id, SlotStatus.SKIPPED, moment),
         "give up": lambda s: slots.give_up_uncertain(s, agent_id, moment),
