@@ -24,8 +24,20 @@ class BadValueError(ValueError):
 
 def shown(value: object) -> str:
     """A value in a message, as the config file might have it."""
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of too many digits"
     return text[:140]
+
+
+def toml_fault(error: Exception) -> str:
+    """Why a text is no TOML."""
+    import tomllib
+
+    if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError | RecursionError):
+        return str(error)
+    return "a number in it has too many digits"  # Python reads none of more than 4300
 
 
 def duration(value: object, *, least: float = 0.0, most: float = _LONGEST) -> float:
@@ -127,7 +139,7 @@ def agents(value: object) -> tuple[str, ...]:
     for agent_id in value:
         if not valid_agent_id(agent_id):
             raise BadValueError(
-                f"{agent_id!r:.140} is no agent id; "
+                f"{shown(agent_id)} is no agent id; "
                 "allowed: 1 to 128 printable ASCII characters without space"
             )
     return tuple(dict.fromkeys(value))

@@ -264,8 +264,8 @@ def _read_config(
         if error.errno == errno.ENOTDIR:
             return None, {}
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {readers.toml_fault(error)}") from error
     return path, document
 
 

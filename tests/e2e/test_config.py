@@ -122,6 +122,13 @@ def test_secrets_are_masked(lone_host: Host) -> None:
         ('agents = "a\\nb"', ["agents", "128 printable ASCII"]),
         ('agents = ["' + "a" * 129 + '"]', ["agents", "128 printable ASCII"]),
         ("backend_url = ", ["config.toml", "TOML"]),
+        ("concurrency = " + "9" * 5000, ["config.toml", "TOML", "too many digits"]),
+        ("concurrency = 0x" + "f" * 5000, ["concurrency", "too many digits", "1 to 512"]),
+        ("agents = [0x" + "f" * 5000 + "]", ["agents", "too many digits", "128 printable ASCII"]),
+        (
+            'backend_url = "http://x"\nagents = ["a"]\nwake.parallel = 0x' + "f" * 5000,
+            ["wake.parallel", "too many digits", "1 to 64"],
+        ),
     ],
 )
 def test_a_bad_config_names_key_value_and_what_is_allowed(
