@@ -15,6 +15,7 @@ _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+|\d+(?:\.\d+)?"
 _DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)"
 LEVELS = ("debug", "info", "warning", "error")  # of the log, from all to little
+STDERR = Path("-")  # as a log file
 _LONGEST = 366 * 86_400.0
 
 
