@@ -317,8 +317,12 @@ def _find(
     text = environment.get(key.environment, "") if key.environment else ""
     if text:
         return _read(name, key, text, str(key.environment)), "environment"
-    if name in document:
-        return _read(name, key, document[name], f"{config_file}: {name}"), "file"
+    if name in document and config_file is not None:
+        value = _read(name, key, document[name], f"{config_file}: {name}")
+        if isinstance(value, Path) and value != readers.STDERR:
+            # One file, from whatever folder hfcal is called: cron's is not the agents'.
+            value = absolute(config_file.parent / value)
+        return value, "file"
     return None
 
 
