@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hfcal import readers
-from hfcal.errors import ConfigError
+from hfcal.errors import ConfigError, UsageError
 from hfcal.files import make_private, replace_file
-from hfcal.settings import KEYS, Options, load
+from hfcal.settings import KEYS, Options, absolute, load
 from hfcal.state.locks import locked_directory
-from hfcal.wake.wakers import Wakers
+from hfcal.tomledit import Names, changed, dotted, quoted, written
+from hfcal.wake.wakers import ADAPTERS, Wakers
 
 if TYPE_CHECKING:
     from hfcal.ids import JsonObject
@@ -44,32 +46,42 @@ def new_text(values: JsonObject) -> str:
     return head + tomli_w.dumps(plain) + _OPTIONAL + "\n" + tomli_w.dumps(tables)
 
 
-def change(path: Path, key: str, word: str) -> object:
+def change(path: Path, names: Names, word: str) -> object:
     """Set one key of a config file to what a word on the command line means; returns that.
 
     Raises:
-        ConfigError: The file can't be read or written, or would hold what isn't allowed.
+        UsageError: The file would hold what isn't allowed, and does not now.
+        ConfigError: The file can't be read or written, or is wrong as it is.
     """
+    value = value_of(names, word)
     target = Path(os.path.realpath(path))
     try:
         make_private(target.parent)
         # Or of two at once the later would undo what the first was told is done.
         with locked_directory(target.parent):
-            value = value_of(key, word)
+            before = read_text(path)
             try:
-                changed = changed_text(read_text(path), key, value)
+                after = changed(before, names, value)
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error.message}; it was not changed") from error
-            save(path, changed, keep_mode=True)
+            try:
+                check(path, after)
+            except ConfigError as error:
+                if _is_wrong(path, before):
+                    raise
+                raise UsageError(error.message + _hint(names, word)) from error
+            save(path, after, keep_mode=True)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
-    except ConfigError as error:
-        if not key.endswith("wake.adapter"):
-            raise
-        table = key.removesuffix(".adapter")
-        example = f"hfcal config set {table} '{{adapter = \"{word}\"}}'"
-        raise ConfigError(f"{error.message}; to replace the whole table: {example}") from error
     return value
+
+
+def _hint(names: Names, word: str) -> str:
+    """What a person most likely wants who sets an adapter that its table's keys don't fit."""
+    if names[-2:] != ("wake", "adapter") or word not in ADAPTERS:
+        return ""
+    table, value = quoted(names[:-1]), written({"adapter": word})
+    return f"; to replace the whole table: {shlex.join(['hfcal', 'config', 'set', table, value])}"
 
 
 def read_text(path: Path) -> str:
@@ -88,125 +100,95 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
 
 
-def names_in(key: str) -> list[str]:
+def names_in(key: str) -> Names:
     """The names in a dotted key, split and unquoted as TOML has it.
 
     Raises:
-        ConfigError: It is no key, or an agent's id in it has dots and no quotes.
+        UsageError: It is no key, or an agent's id in it has dots and no quotes.
     """
-    try:
-        inner: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError:
-        inner = None
-    names: list[str] = []
-    while isinstance(inner, dict) and len(inner) == 1:
-        ((name, inner),) = inner.items()
-        names.append(name)
-    if inner != 0:
-        raise ConfigError(f"{key!r:.140} is no key; such as request_timeout or wake.timeout")
+    names = dotted(key)
+    if names is None:
+        raise UsageError(f"{key!r:.140} is no key; such as request_timeout or wake.timeout")
     if names[0] == "agent" and (len(names) < 3 or names[2] != "wake"):
-        raise ConfigError(
+        raise UsageError(
             f"{key!r:.140} is no key; of one agent there is agent.ID.wake.KEY, and an id with dots "
             'stands in quotes: agent."my.agent".wake.adapter'
         )
     return names
 
 
-def changed_text(text: str, key: str, value: object) -> str:
-    """The file's text with one key set; comments and order stay as they are.
-
-    Args:
-        text: The file's present text.
-        key: Such as `agents` or `wake.command`.
-        value: As TOML holds it.
+def value_of(names: Names, word: str) -> object:
+    """What a word on the command line means for a key: a TOML value if it may be one, else text.
 
     Raises:
-        ConfigError: The text is no TOML, or the key leads through what is no table.
+        UsageError: The key is `agents`, and the word no list of them.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    names = names_in(key)
+    meant = _toml_value(word)
+    key = KEYS.get(names[0]) if len(names) == 1 else None
+    if key is None:
+        return meant
+    if key.read is readers.agents:
+        return _agents(word, meant)
     try:
-        document = tomlkit.parse(text)
-    except TOMLKitError as error:
-        raise ConfigError(f"it is no valid TOML: {error}") from error
-    *tables, last = names
-    place: Any = document
-    for name in tables:
-        if name not in place:
-            inline = isinstance(place, tomlkit.items.InlineTable)
-            place[name] = tomlkit.inline_table() if inline else tomlkit.table()
-        place = place[name]
-        if not isinstance(place, dict):
-            raise ConfigError(f"{key}: {name} is no table")
-    if isinstance(value, dict) and place is document:
-        table = tomlkit.table()
-        table.update(value)
-        value = table
-    is_new = last not in place
-    place[last] = value
-    changed: str = tomlkit.dumps(document)
-    return (_inserted(text, tables, last, changed) or changed) if is_new else changed
-
-
-def _inserted(text: str, tables: list[str], name: str, changed: str) -> str | None:
-    """The text with a new key behind the last one of its table; None where that can't be seen.
-
-    tomlkit would put it below the comments that belong to what follows. Whether it went where it
-    should is told by what the whole text means then.
-    """
-    import tomlkit
-
-    wanted = tomllib.loads(changed)
-    lines = text.splitlines(keepends=True)
-    heads = [at for at, line in enumerate(lines) if line.lstrip().startswith("[")]
-    begin = 0
-    if tables:
-        own = f"[{'.'.join(tomlkit.key(table).as_string() for table in tables)}]"
-        places = [at for at in heads if lines[at].split("#")[0].strip() == own]
-        if not places:
-            return None
-        begin = places[0] + 1
-    end = next((at for at in heads if at >= begin), len(lines))
-    keys = [at for at in range(begin, end) if lines[at].strip() and lines[at].lstrip()[0] != "#"]
-    if not keys and not tables:
-        return None
-    at = keys[-1] + 1 if keys else begin
-    value: Any = wanted
-    for table in [*tables, name]:
-        value = value[table]
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    if lines and not lines[at - 1].endswith("\n"):
-        lines[at - 1] += line_end
-    new = f"{tomlkit.key(name).as_string()} = {tomlkit.item(value).as_string()}{line_end}"
-    result = "".join([*lines[:at], new, *lines[at:]])
-    try:
-        return result if tomllib.loads(result) == wanted else None
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def value_of(key: str, word: str) -> object:
-    """What a word on the command line means for a key: a TOML value if it may be one, else text."""
-    try:
-        meant: object = tomllib.loads(f"value = {word}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        key.read(meant)
+    except readers.BadValueError:
         meant = word
-    if key in KEYS and meant is not word:
-        try:
-            KEYS[key].read(meant)
-        except readers.BadValueError:
-            meant = word
-    if key == "agents" and isinstance(meant, str):
-        return [part.strip() for part in meant.split(",")]
+    if key.read is readers.path and isinstance(meant, str) and Path(meant) != readers.STDERR:
+        # As of any command's words: from this folder, whatever folder the file is in.
+        return str(absolute(Path(meant)))
     return meant
 
 
-def save(path: Path, text: str, *, keep_mode: bool) -> None:
-    """Put `text` in the place of the config file, if hfcal can run by it.
+def _toml_value(word: str) -> object:
+    """The one TOML value that a word is; else the word itself."""
+    try:
+        found = tomllib.loads(f"value = [{word}, 0]")
+        values = found.pop("value")
+        if found or len(values) != 2:
+            return word
+        written(values[0])
+    except (ValueError, RecursionError):
+        return word
+    else:
+        value: object = values[0]
+        return value
 
-    A link is followed.
+
+def _agents(word: str, meant: object) -> list[str]:
+    given = meant if isinstance(meant, list | str) else word
+    how = 'a list of texts like ["developer", "operator"], or ids with commas between them'
+    # A list with an error in it is no id, though it could be one.
+    found: tuple[str, ...] = ()
+    if not (isinstance(given, str) and given.lstrip().startswith("[")):
+        try:
+            found = readers.agents(given)
+        except readers.BadValueError as error:
+            raise UsageError(f"agents = {readers.shown(word)}: {error}, in {how}") from error
+    if not found and given != []:
+        raise UsageError(f"agents = {readers.shown(word)}: allowed: {how}")
+    return list(found)
+
+
+def check(path: Path, text: str) -> None:
+    """Raise `ConfigError` unless hfcal can run by a config file at `path` that holds `text`."""
+    try:
+        settings = load(Options(config=path), {}, text=text)
+        if settings.wake is not None:
+            Wakers(settings, answer_on_stdout=False)
+    except ConfigError as error:
+        raise ConfigError(f"{error.message}; nothing was written") from error
+
+
+def _is_wrong(path: Path, text: str) -> bool:
+    try:
+        check(path, text)
+    except ConfigError:
+        return True
+    return False
+
+
+def save(path: Path, text: str, *, keep_mode: bool) -> None:
+    """Put `text` in the place of the config file; a link is followed.
 
     Args:
         path: The config file.
@@ -214,28 +196,12 @@ def save(path: Path, text: str, *, keep_mode: bool) -> None:
         keep_mode: Whether a file that is there keeps its mode; else it gets 0600, as a new one.
 
     Raises:
-        ConfigError: It holds what isn't allowed, or can't be written; the file is as it was.
+        ConfigError: It can't be written; the file is as it was.
     """
     target = Path(os.path.realpath(path))
     try:
         mode = target.stat().st_mode & 0o777 if keep_mode and target.exists() else 0o600
         make_private(target.parent)
-        trial = target.with_name(f".{target.name}.{os.getpid()}.trial")
-        replace_file(trial, text.encode(), 0o600)
-        try:
-            _check(trial, path)
-        finally:
-            trial.unlink()
         replace_file(target, text.encode(), mode)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _check(trial: Path, path: Path) -> None:
-    try:
-        settings = load(Options(config=trial), {})
-        if settings.wake is not None:
-            Wakers(settings, answer_on_stdout=False)
-    except ConfigError as error:
-        message = error.message.replace(str(trial), str(path))
-        raise ConfigError(f"{message}; nothing was written") from error

@@ -19,13 +19,13 @@ from hfcal.clock import rfc3339
 from hfcal.files import make_private
 from hfcal.news import REPEAT_AFTER, grouped, names
 from hfcal.outbox import Delivery
+from hfcal.readers import STDERR
 from hfcal.report import AgentReport, TickReport
 from hfcal.scheduler import Action
 from hfcal.text import one_line
 
 log = logging.getLogger("hfcal")
 
-STDERR = Path("-")
 _NAMED = 100  # agents, of those that share a failure
 
 

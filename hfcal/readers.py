@@ -15,6 +15,7 @@ _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+|\d+(?:\.\d+)?"
 _DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)"
 LEVELS = ("debug", "info", "warning", "error")  # of the log, from all to little
+STDERR = Path("-")  # as a log file
 _LONGEST = 366 * 86_400.0
 
 
@@ -24,8 +25,20 @@ class BadValueError(ValueError):
 
 def shown(value: object) -> str:
     """A value in a message, as the config file might have it."""
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of too many digits"
     return text[:140]
+
+
+def toml_fault(error: Exception) -> str:
+    """Why a text is no TOML."""
+    import tomllib
+
+    if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError | RecursionError):
+        return str(error)
+    return "a number in it has too many digits"  # Python reads none of more than 4300
 
 
 def duration(value: object, *, least: float = 0.0, most: float = _LONGEST) -> float:
@@ -126,7 +139,7 @@ def agents(value: object) -> tuple[str, ...]:
         raise BadValueError("allowed: a list of agent ids")
     for agent_id in value:
         if not valid_agent_id(agent_id):
-            raise BadValueError(f"{agent_id!r:.140} is no agent id; {AGENT_IDS}")
+            raise BadValueError(f"{shown(agent_id)} is no agent id; {AGENT_IDS}")
     return tuple(dict.fromkeys(value))
 
 

@@ -135,6 +135,7 @@ def load(
     environment: Mapping[str, str],
     *,
     pass_over: Callable[[HfcalError], None] | None = None,
+    text: str | None = None,
 ) -> Settings:
     """Settle all settings.
 
@@ -143,6 +144,7 @@ def load(
         environment: Usually `os.environ`; an empty variable counts as unset.
         pass_over: Called with what is wrong, for commands that go on with the rest; without it
             that is raised.
+        text: What the config file is about to hold, in place of what it holds.
 
     Raises:
         ConfigError: A value isn't allowed, a key is unknown, or a file can't be read.
@@ -156,7 +158,7 @@ def load(
 
     document: JsonObject = {}
     try:
-        config_file, document = _read_config(options, environment)
+        config_file, document = _read_config(options, environment, text)
     except ConfigError as error:
         wrong(error)
         # What it says can't be read; whose it is counts.
@@ -179,13 +181,13 @@ def load(
             values[name], sources[name] = found
     if values.get("api_key_file") and sources.get("api_key") != "environment":
         try:
-            values["api_key"] = _read_key_file(values["api_key_file"])
+            values["api_key"] = read_key_file(values["api_key_file"])
         except ConfigError as error:
             wrong(error)
     values.setdefault("claw_identifier", os.uname().nodename)
     if "state_file" not in values:
         values["state_file"] = _default_state(config_file)
-    values["state_file"] = _absolute(values["state_file"])
+    values["state_file"] = absolute(values["state_file"])
     wake, agents = document.get("wake"), document.get("agent")
     tables = agents.items() if isinstance(agents, dict) else ()
     return Settings(
@@ -206,7 +208,7 @@ def with_present_key(settings: Settings) -> Settings:
     if settings.api_key_file is None or settings.sources.get("api_key") == "environment":
         return settings
     try:
-        key = _read_key_file(settings.api_key_file)
+        key = read_key_file(settings.api_key_file)
     except ConfigError:  # about to be written, perhaps
         return settings
     return settings if key == settings.api_key else replace(settings, api_key=key)
@@ -219,9 +221,9 @@ def config_path(options: Options, environment: Mapping[str, str]) -> Path:
         ConfigError: The user has no home directory and nothing else says where.
     """
     if options.config is not None:
-        return _absolute(options.config)
+        return absolute(options.config)
     if environment.get("HFCAL_CONFIG"):
-        return _absolute(Path(environment["HFCAL_CONFIG"]))
+        return absolute(Path(environment["HFCAL_CONFIG"]))
     users = _user_directory("config")
     if users is None:
         return SYSTEM_CONFIG
@@ -237,7 +239,12 @@ def exists(path: Path) -> bool:
         return False
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
+    """The path from the folder that hfcal was started in; `~` is the home directory.
+
+    Raises:
+        ConfigError: That folder is gone.
+    """
     try:
         return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
     except FileNotFoundError as error:
@@ -245,15 +252,15 @@ def _absolute(path: Path) -> Path:
 
 
 def _read_config(
-    options: Options, environment: Mapping[str, str]
+    options: Options, environment: Mapping[str, str], text: str | None
 ) -> tuple[Path | None, JsonObject]:
     path = config_path(options, environment)
     named = options.config is not None or bool(environment.get("HFCAL_CONFIG"))
     import tomllib
 
     try:
-        with path.open("rb") as stream:
-            document = tomllib.load(stream)
+        content = path.read_bytes() if text is None else text.encode()
+        document = tomllib.loads(content.decode())
     except FileNotFoundError:
         if named:
             raise ConfigError(
@@ -264,8 +271,8 @@ def _read_config(
         if error.errno == errno.ENOTDIR:
             return None, {}
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {readers.toml_fault(error)}") from error
     return path, document
 
 
@@ -307,9 +314,22 @@ def _find(
     text = environment.get(key.environment, "") if key.environment else ""
     if text:
         return _read(name, key, text, str(key.environment)), "environment"
-    if name in document:
-        return _read(name, key, document[name], f"{config_file}: {name}"), "file"
+    if name in document and config_file is not None:
+        value = _read(name, key, document[name], f"{config_file}: {name}")
+        if isinstance(value, Path) and value != readers.STDERR:
+            # One file, from whatever folder hfcal is called: cron's is not the agents'.
+            value = absolute(config_file.parent / value)
+        return value, "file"
     return None
+
+
+def from_option(name: str, value: object) -> Any:
+    """What is meant by the option that sets this key.
+
+    Raises:
+        UsageError: It isn't allowed.
+    """
+    return _read(name, KEYS[name], value, KEYS[name].flag)
 
 
 def _read(name: str, key: _Key, value: object, where: str) -> object:
@@ -326,7 +346,12 @@ def _read(name: str, key: _Key, value: object, where: str) -> object:
         raise ConfigError(message) from None
 
 
-def _read_key_file(path: Path) -> str:
+def read_key_file(path: Path) -> str:
+    """The key in a file.
+
+    Raises:
+        ConfigError: It can't be read, or holds no key.
+    """
     try:
         text = path.read_bytes()[:10_000].decode("ascii").strip()
     except OSError as error:

@@ -73,19 +73,20 @@ def set_(
       hfcal config set agents '["developer", "operator"]'
       hfcal config set wake.timeout 60s
     """
-    from hfcal.configfile import change
+    from hfcal.configfile import change, names_in
     from hfcal.settings import config_path
 
     shared = shared_of(context)
     for word in (key, value):
         require_text(word)
-    if key == "api_key":
+    names = names_in(key)
+    if names == ("api_key",):
         raise UsageError(
             "a key on the command line shows in process lists: write it into a file, 0600, and "
             "set api_key_file to its path"
         )
     found = config_path(shared.options(), os.environ)
-    meant = change(found, key, value)
+    meant = change(found, names, value)
     if shared.json:
         print_json({"path": str(found), "key": key, "value": meant})
     elif not shared.quiet:
@@ -119,7 +120,7 @@ def init(
         --wake-command 'my-agent --message {message}'
     """
     from hfcal.cli.setup import Answers, try_backend
-    from hfcal.configfile import new_text, save
+    from hfcal.configfile import check, new_text, save
     from hfcal.errors import ConfigError
     from hfcal.settings import config_path, exists
 
@@ -127,9 +128,11 @@ def init(
     found = config_path(shared.options(), os.environ)
     if exists(found) and not force:
         raise ConfigError(f"{found} is there already; change it with hfcal config set, or --force")
-    values = Answers(shared, wake_command, wake_url, api_key_file).values()
-    save(found, new_text(values), keep_mode=False)
-    fault = try_backend(shared)
+    text = new_text(Answers(shared, wake_command, wake_url, api_key_file).values())
+    check(found, text)
+    settings = shared.settings(text=text)  # the environment may be wrong as well
+    save(found, text, keep_mode=False)
+    fault = try_backend(settings)
     if shared.json:
         print_json({"path": str(found), "backend_error": fault})
         return 0

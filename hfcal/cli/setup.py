@@ -7,13 +7,18 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from hfcal import readers
 from hfcal.cli.shared import Shared, require_text
-from hfcal.errors import UsageError
+from hfcal.errors import ConfigError, UsageError
+from hfcal.settings import KEYS, from_option, read_key_file
+
+if TYPE_CHECKING:
+    from hfcal.settings import Settings
 
 T = TypeVar("T")
 
@@ -45,64 +50,71 @@ class Answers:
             raise UsageError("either --wake-command or --wake-url")
         host = os.uname().nodename
         values: dict[str, object] = {
-            "backend_url": _needed(
-                shared.backend_url, "--backend-url", "URL of the backend", readers.url
-            ),
-            "claw_identifier": _needed(
-                shared.claw, "--claw", "Identifier of this claw", readers.claw, host
+            "backend_url": _setting("backend_url", shared.backend_url, "URL of the backend"),
+            "claw_identifier": _setting(
+                "claw_identifier", shared.claw, "Identifier of this claw", host
             ),
             "agents": shared.agents
-            or _needed(None, "--agent", "Ids of the agents, with commas", _agents),
+            or _missing("--agent", "Ids of the agents, with commas", _agents),
         }
-        key_file = self.api_key_file
-        if key_file is None and _can_ask():
-            question = "File with the backend's API key, empty for none"
-            key_file = _ask(question, lambda text: text, "")
-        if key_file:
-            require_text(key_file)
-            values["api_key_file"] = os.path.abspath(os.path.expanduser(key_file))  # noqa: PTH100, PTH111
         besides = {
-            "state_file": shared.state and os.path.abspath(shared.state),  # noqa: PTH100
-            "concurrency": shared.concurrency and int(shared.concurrency),
-            "log_format": shared.log_format,
+            "api_key_file": self._key_file(),
+            "state_file": shared.state and _taken("--state", shared.state, _path),
+            "concurrency": shared.concurrency and from_option("concurrency", shared.concurrency),
+            "log_format": shared.log_format and from_option("log_format", shared.log_format),
         }
         values |= {name: value for name, value in besides.items() if value}
         values["wake"] = self._wake()
         return values
 
+    def _key_file(self) -> str:
+        if self.api_key_file is not None:
+            return _taken("--api-key-file", self.api_key_file, _key_file)
+        question = "File with the backend's API key, empty for none"
+        return _ask(question, _key_file, "") if _can_ask() else ""
+
     def _wake(self) -> dict[str, object]:
         if self.wake_url:
-            return {"adapter": "webhook", "url": self.wake_url}
-        question = "Command that wakes an agent, {message} for the message"
-        words = _needed(self.wake_command, "--wake-command", question, _command)
+            return {"adapter": "webhook", "url": _wake_url(self.wake_url)}
+        if self.wake_command is None:
+            question = "Command that wakes an agent, {message} for the message"
+            words = _missing("--wake-command", question, _command)
+        else:
+            words = _taken("--wake-command", self.wake_command, _command)
         return {"adapter": "command", "command": words}
 
 
-def try_backend(shared: Shared) -> dict[str, object] | None:
+def try_backend(settings: Settings) -> dict[str, object] | None:
     """The first thing that is wrong with the backend or an agent's binding, if there is one."""
     from hfcal.doctor.backend import ask_each
 
-    told = ask_each(shared.settings()).values()
+    told = ask_each(settings).values()
     # 405: an older backend, which can't be asked so.
     wrong = (fault for fault in told if fault is not None and fault.http_status != 405)
     return next((fault.document() for fault in wrong), None)
 
 
-def _needed(
-    given: str | None,
-    option: str,
-    question: str,
-    read: Callable[[str], T],
-    default: str | None = None,
-) -> T:
-    if given is None and _can_ask():
-        return _ask(question, read, default)
-    if given is None and default is None:
+def _setting(name: str, given: str | None, question: str, default: str | None = None) -> object:
+    """What an option says of a key, else a person; the default is for who can't be asked, too."""
+    if given is not None:
+        return from_option(name, given)
+    if default is not None and not _can_ask():
+        return from_option(name, default)
+    return _missing(KEYS[name].flag, question, KEYS[name].read, default)
+
+
+def _missing(option: str, question: str, read: Callable[[str], T], default: str | None = None) -> T:
+    if not _can_ask():
         raise UsageError(f"{option} is needed, as there is no terminal to ask on")
+    return _ask(question, read, default)
+
+
+def _taken(option: str, word: str, read: Callable[[str], T]) -> T:
+    require_text(word)
     try:
-        return read(given or default or "")
+        return read(word)
     except ValueError as error:
-        raise UsageError(f"{option} = {readers.shown(given)}: {error}") from error
+        raise UsageError(f"{option} = {readers.shown(word)}: {error}") from error
 
 
 def _ask(question: str, read: Callable[[str], T], default: str | None) -> T:
@@ -110,8 +122,9 @@ def _ask(question: str, read: Callable[[str], T], default: str | None) -> T:
 
     def checked(answer: str) -> T:
         try:
+            require_text(answer)
             return read(answer)
-        except ValueError as error:
+        except (ValueError, UsageError) as error:
             raise typer.BadParameter(str(error)) from error
 
     shown = default != ""
@@ -130,6 +143,29 @@ def _agents(text: str) -> list[str]:
     if not found:
         raise readers.BadValueError("at least one agent")
     return found
+
+
+def _path(text: str) -> str:
+    return os.path.abspath(readers.path(text))  # noqa: PTH100
+
+
+def _key_file(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        read_key_file(Path(_path(text)))
+    except ConfigError as error:
+        raise readers.BadValueError(error.message) from error
+    return _path(text)
+
+
+def _wake_url(text: str) -> str:
+    from hfcal.wake.adapter import Table
+
+    try:
+        return Table({"url": text}, "wake").url("url")
+    except ConfigError as error:
+        raise UsageError(error.message.replace("wake.url", "--wake-url")) from error
 
 
 def _command(text: str) -> list[str]:

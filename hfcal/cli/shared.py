@@ -60,11 +60,13 @@ class Shared:
             log_format=self.log_format,
         )
 
-    def settings(self, pass_over: Callable[[HfcalError], None] | None = None) -> Settings:
+    def settings(
+        self, pass_over: Callable[[HfcalError], None] | None = None, text: str | None = None
+    ) -> Settings:
         """All settings; see `hfcal.settings.load`."""
         from hfcal.settings import load
 
-        settings = load(self.options(), os.environ, pass_over=pass_over)
+        settings = load(self.options(), os.environ, pass_over=pass_over, text=text)
         if settings.log_file is not None:
             from hfcal.log import open_log
             from hfcal.readers import LEVELS

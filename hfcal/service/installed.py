@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfcal.errors import ConfigError
-from hfcal.log import STDERR
+from hfcal.readers import STDERR
 from hfcal.settings import KEYS, Settings
 from hfcal.tick import WAKES_UNTIL
 from hfcal.wake.adapter import Needs

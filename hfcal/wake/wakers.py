@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hfcal.errors import ConfigError
 from hfcal.ids import JsonObject
+from hfcal.readers import shown
 from hfcal.settings import Settings
 from hfcal.wake.adapter import Adapter, Needs, Table, Tidies
 
@@ -125,5 +126,5 @@ def _made(reader: Table, state_file: Path, answer_on_stdout: bool) -> Adapter:  
 def _parallel(table: JsonObject) -> int:
     value = table.get("parallel", DEFAULT_PARALLEL)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 64:
-        raise ConfigError(f"wake.parallel = {value!r:.60}: allowed: a whole number from 1 to 64")
+        raise ConfigError(f"wake.parallel = {shown(value)}: allowed: a whole number from 1 to 64")
     return value

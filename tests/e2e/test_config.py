@@ -95,6 +95,27 @@ def test_the_config_file_is_found_by_option_environment_or_home(lone_host: Host)
     assert (dry.code, list(dry.actions)) == (4, ["a1"])
 
 
+def test_a_relative_path_is_of_where_it_stands(lone_host: Host) -> None:
+    """In the file of the file's folder; as an option, in a variable or a command of this one."""
+    host = lone_host
+    folder = host.config.parent
+    (folder / "key").write_text("a-key", encoding="utf-8")
+    host.configure(state_file="state/s.json", log_file="../hfcal.log", api_key_file="key")
+    found = shown(host)
+    assert found["state_file"] == (str(folder / "state" / "s.json"), "file")
+    assert found["log_file"] == (str(folder.parent / "hfcal.log"), "file")
+    assert found["api_key_file"] == (str(folder / "key"), "file")
+    by_variable = shown(host, HFCAL_STATE="s.json")["state_file"]
+    assert by_variable == (str(host.root / "s.json"), "environment")
+    host.ok("config", "set", "log_file", "h.log")
+    host.ok("config", "set", "api_key_file", '"~/.config/hfcal/key"')
+    found = shown(host)
+    assert found["log_file"] == (str(host.root / "h.log"), "file")
+    assert found["api_key_file"] == (str(folder / "key"), "file")
+    host.ok("config", "set", "log_file", "-")
+    assert shown(host)["log_file"] == ("-", "file")
+
+
 def test_secrets_are_masked(lone_host: Host) -> None:
     """Keys and what looks like one in a wake table are never shown; files' names are."""
     lone_host.wake = {"command": ["wake", "--password"], "timeout": "20s"}
@@ -122,6 +143,13 @@ def test_secrets_are_masked(lone_host: Host) -> None:
         ('agents = "a\\nb"', ["agents", "128 printable ASCII"]),
         ('agents = ["' + "a" * 129 + '"]', ["agents", "128 printable ASCII"]),
         ("backend_url = ", ["config.toml", "TOML"]),
+        ("concurrency = " + "9" * 5000, ["config.toml", "TOML", "too many digits"]),
+        ("concurrency = 0x" + "f" * 5000, ["concurrency", "too many digits", "1 to 512"]),
+        ("agents = [0x" + "f" * 5000 + "]", ["agents", "too many digits", "128 printable ASCII"]),
+        (
+            'backend_url = "http://x"\nagents = ["a"]\nwake.parallel = 0x' + "f" * 5000,
+            ["wake.parallel", "too many digits", "1 to 64"],
+        ),
     ],
 )
 def test_a_bad_config_names_key_value_and_what_is_allowed(

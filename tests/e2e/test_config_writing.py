@@ -50,29 +50,49 @@ def test_set_changes_one_key_and_nothing_else(
     assert [p.name for p in host.config.parent.iterdir()] == [host.config.name]
 
 
+MANY_DIGITS = "9" * 5000
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "code", "says"),
+    ("key", "value", "says"),
     [
-        ("request_timeout", "soon", 5, "request_timeout"),
-        ("hartbeat_interval", "30s", 5, "did you mean heartbeat_interval?"),
-        ("wake.adaptor", "print", 5, "adaptor"),
-        ("agents.developer", "1", 5, "agents"),
-        ("api_key", "secret-key", 2, "api_key_file"),
-        ("request_timeout", "2026-01-01", 5, "= '2026-01-01'"),
-        ("agent.my.agent.wake.adapter", "print", 5, 'agent."my.agent".wake.adapter'),
-        ("wake.adapter", "print", 5, "hfcal config set wake '{adapter = \"print\"}'"),
-        ("request timeout", "5", 5, "is no key"),
-        ("backend_url", "\udcff", 2, "UTF-8"),
+        ("request_timeout", "soon", "request_timeout"),
+        ("hartbeat_interval", "30s", "did you mean heartbeat_interval?"),
+        ("wake.adaptor", "print", "adaptor"),
+        ("agents.developer", "1", "agents"),
+        ("api_key", "secret-key", "api_key_file"),
+        ('"api_key"', "secret-key", "api_key_file"),
+        (" api_key ", "secret-key", "api_key_file"),
+        ("api_key = 0 #", "secret-key", "is no key"),
+        ("backend_url", "http://user:secret-key@host", "without user or password"),
+        ("request_timeout", "2026-01-01", "= '2026-01-01'"),
+        ("agent.my.agent.wake.adapter", "print", 'agent."my.agent".wake.adapter'),
+        ("wake.adapter", "print", "hfcal config set wake '{adapter = \"print\"}'"),
+        ("request timeout", "5", "is no key"),
+        ("backend_url", "\udcff", "UTF-8"),
+        ("agents", "[1]", "1 is no agent id"),
+        ("agents", "[developer]", 'a list of texts like ["developer", "operator"]'),
+        ("agents", '["a b"]', "128 printable ASCII"),
+        ("agents", "a b", "128 printable ASCII"),
+        ("agents", "", "ids with commas"),
+        ("concurrency", "1\nb = 2", "1 to 512"),
+        ("concurrency", "1, 2", "1 to 512"),
+        ("concurrency", "1]\nb = [2", "1 to 512"),
+        ("concurrency", MANY_DIGITS, "1 to 512"),
+        ("concurrency", "0x" + MANY_DIGITS, "1 to 512"),
+        ("wake.timeout", MANY_DIGITS, "wake.timeout"),
+        ("wake.parallel", "0x" + MANY_DIGITS, "1 to 64"),
+        ("agents", f"[{MANY_DIGITS}]", "a list of texts"),
     ],
 )
 def test_what_is_not_allowed_leaves_the_file_alone(
-    key: str, value: str, code: int, says: str, make_backend: MakeBackend, make_host: MakeHost
+    key: str, value: str, says: str, make_host: MakeHost, dead_url: str
 ) -> None:
-    """And says which key, and what is."""
-    host = make_host(make_backend())
+    """It is wrong usage that says which key, and what is allowed; a secret is not told again."""
+    host = make_host(dead_url)
     before = host.config.read_bytes()
     done = host.run("config", "set", key, value)
-    assert done.code == code
+    assert done.code == 2, done
     assert says in done.stderr
     assert "secret-key" not in done.stderr
     assert host.config.read_bytes() == before
@@ -233,24 +253,59 @@ def test_several_at_once_lose_nothing(make_backend: MakeBackend, make_host: Make
 
 
 def test_init_takes_all_that_it_is_given(make_backend: MakeBackend, make_host: MakeHost) -> None:
-    """State and concurrency too; what can't be is wrong use, and nothing is written."""
+    """State, key file, concurrency and log format too; paths from this folder."""
     backend = make_backend()
     host = make_host(backend)
     host.config.unlink()
-    words = ["config", "init", "--agent", "developer", "--claw", "srv1"]
-    url, command = ["--backend-url", backend.url], ["--wake-command", "/bin/true"]
-    for wrong in (
-        [*command, "--backend-url", "foo"],
-        [*url, *command, "--wake-url", "http://127.0.0.1/"],
-        [*url, "--wake-command", " "],
-        [*url, *command, "--agent", "a b"],
-    ):
-        assert host.run(*words, *wrong).code == 2, wrong
-        assert not host.config.exists()
-    host.ok(*words, *url, *command, "--state", "here/state.json", "--concurrency", "3")
+    (host.root / "key").write_text("a-key", encoding="utf-8")
+    words = [*INIT, "--backend-url", backend.url, "--state", "here/state.json"]
+    words += ["--concurrency", "3", "--api-key-file", "key", "--log-format", "JSON"]
+    host.ok(*words)
     found = tomllib.loads(host.config.read_text(encoding="utf-8"))
     assert found["state_file"] == str(host.root / "here" / "state.json")
-    assert found["concurrency"] == 3
+    assert found["api_key_file"] == str(host.root / "key")
+    assert (found["concurrency"], found["log_format"]) == (3, "json")
+
+
+INIT = ("config", "init", "--agent", "developer", "--claw", "srv1", "--wake-command", "/bin/true")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--backend-url", "foo"], 2, "--backend-url = 'foo': allowed: a URL"),
+        (["--backend-url", "http://u:secret-key@x"], 2, "without user or password"),
+        (["--wake-url", "http://127.0.0.1/"], 2, "either --wake-command or --wake-url"),
+        (["--wake-command", "", "--wake-url", "http://u:secret-key@x"], 2, "--wake-url = "),
+        (["--wake-command", " "], 2, "a program and its arguments"),
+        (["--wake-command", "/bin/echo '"], 2, "--wake-command = "),
+        (["--wake-command", "\udcff"], 2, "UTF-8"),
+        (["--agent", "a b"], 2, "128 printable ASCII"),
+        (["--state", "\udcff"], 2, "UTF-8"),
+        (["--concurrency", "0"], 2, "--concurrency = '0': allowed: a whole number from 1 to 512"),
+        (["--concurrency", "many"], 2, "from 1 to 512"),
+        (["--concurrency", MANY_DIGITS], 2, "from 1 to 512"),
+        (["--log-format", "xml"], 2, "--log-format = 'xml': allowed: text, json"),
+        (["--api-key-file", "/no/such"], 2, "/no/such can't be read"),
+        (["--api-key-file", "\udcff"], 2, "UTF-8"),
+        (["HFCAL_CONCURRENCY=many"], 5, "HFCAL_CONCURRENCY = 'many'"),
+        ([f"HFCAL_CONCURRENCY={MANY_DIGITS}"], 5, "from 1 to 512"),
+        ([f"HFCAL_REQUEST_TIMEOUT={MANY_DIGITS}"], 5, "HFCAL_REQUEST_TIMEOUT"),
+    ],
+)
+def test_init_writes_nothing_when_something_is_wrong(
+    words: list[str], code: int, says: str, make_host: MakeHost, dead_url: str
+) -> None:
+    """An option is wrong usage, a variable a wrong config; no secret is told again."""
+    host = make_host(dead_url)
+    host.config.unlink()
+    env = dict(word.split("=", 1) for word in words if word.startswith("HFCAL_"))
+    options = [word for word in words if not word.startswith("HFCAL_")]
+    done = host.run(*INIT, "--backend-url", dead_url, *options, env=env)
+    assert done.code == code, done
+    assert says in done.stderr
+    assert "secret-key" not in done.stderr + done.stdout
+    assert not any(host.config.parent.iterdir())
 
 
 @pytest.mark.parametrize(
