@@ -301,7 +301,7 @@ class AgentPass:
     # On workers.
 
     def _wake_agent(self, wake: Wake) -> None:
-        if self._tick.stopping:  # it was remembered, so the next tick wakes it
+        if self._tick.wakes_ended:  # it was remembered, so the next tick wakes it
             self._close_later()
             return
         failed: WakeError | None = None

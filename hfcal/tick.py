@@ -73,7 +73,8 @@ class Tick:
         self.locks = state_file.agent_locks
         self.breaker = Breaker()
         self.places = Places(wakes, lambda: self.commit.gap)
-        self.stopping = False
+        self.stopping = False  # no new agents are taken
+        self.wakes_ended = False  # no new wakes are started
         self.adopted: set[str] = set()  # by a sync, before their own heartbeats
         self.hurry = threading.Event()
         self._file = state_file
@@ -111,7 +112,7 @@ class Tick:
             raise InterruptedByUserError(self._signal) from error
         finally:
             # What is still under way on workers ends by itself and lets go of its agent.
-            self.stopping = True
+            self.stopping = self.wakes_ended = True
             self.commit.close(StateError("the tick is over"))
             self._wake_workers.close()
         report.seconds = time.monotonic() - self._started
@@ -131,22 +132,21 @@ class Tick:
                 agent_pass.report.reason = "stopped before it was done"
         return report
 
-    def stop(self, signal_number: int, *, hurry: bool) -> None:
-        """Take no new agents; called by a signal handler.
-
-        Args:
-            signal_number: For the exit code.
-            hurry: Whether to end waiting wake commands, and all within 5 s.
-        """
+    def stop(self, signal_number: int) -> None:
+        """Take no new agents, end the wake commands, all within 5 s; called by a signal handler."""
+        self._stop_by = self._file.give_up_at = time.monotonic() + STOP_PATIENCE
         self.stopping = True
-        self._signal = signal_number
-        if hurry:
-            self._stop_by = self._file.give_up_at = time.monotonic() + STOP_PATIENCE
-            self.hurry.set()
-            alarm = threading.Timer(STOP_PATIENCE, self.commit.nudge)
-            alarm.daemon = True
-            alarm.start()
+        self.end_wakes(signal_number)
+        self.hurry.set()
+        alarm = threading.Timer(STOP_PATIENCE, self.commit.nudge)
+        alarm.daemon = True
+        alarm.start()
         self.commit.nudge()
+
+    def end_wakes(self, signal_number: int) -> None:
+        """Start no more wakes, and do all else; called by a signal handler."""
+        self.wakes_ended = True
+        self._signal = signal_number
 
     def note(self, state: State) -> None:
         """Count this tick, and how long it has taken so far (with a heartbeat's own change)."""
@@ -175,7 +175,7 @@ class Tick:
     def policy(self) -> Policy:
         """What decisions need to know of the settings and the time left."""
         no_wake = ""
-        if self.stopping or time.monotonic() - self._started >= WAKES_UNTIL:
+        if self.wakes_ended or time.monotonic() - self._started >= WAKES_UNTIL:
             no_wake = "no time left in this tick"
         elif self._wakes < 1:
             no_wake = "as many wakes as may be are under way"
@@ -293,7 +293,7 @@ class Tick:
             late = self._stop_by is not None and time.monotonic() >= self._stop_by
             if self._failed() is None:
                 return done() or late
-            self.stopping = True
+            self.stopping = self.wakes_ended = True
             # What is under way is noted if that can be, or it would be done twice.
             return late or not self.commit.busy
 

@@ -219,4 +219,4 @@ class Watch:
         self._events.put(None)
         self._notifier.send("STOPPING=1")
         for pass_ in self._passes:
-            pass_.tick.stop(number, hurry=False)
+            pass_.tick.end_wakes(number)

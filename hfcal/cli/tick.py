@@ -118,7 +118,7 @@ def _stop_on_signals(job: Tick) -> None:
     def stop(number: int, _: FrameType | None) -> None:
         if job.stopping:
             raise SystemExit(128 + number)
-        job.stop(number, hurry=True)
+        job.stop(number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

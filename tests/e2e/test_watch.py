@@ -92,25 +92,25 @@ def test_no_heartbeat_waits_for_a_wake(make_backend: MakeBackend, make_host: Mak
     assert sorted(wake.slot for wake in host.wakes) == ["4", "5"]
 
 
-def test_watch_told_to_stop_lets_the_running_requests_end(
+def test_watch_told_to_stop_lets_the_running_pass_end(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
-    """The answer that was under way is taken and saved, nobody is woken any more, exit 0."""
+    """Every agent still has its heartbeat, what waits is sent, nobody is woken, exit 0."""
     backend = make_backend(
+        agents=["developer", "operator", "tester"],
         slots=[{"agent": "developer", "id": 4}],
         faults=[{"path": "heartbeat", "latency": 1.2, "count": 2}],
     )
-    host = make_host(backend)
-    watch = host.start("watch", "--interval", "30s", "--json")
+    host = make_host(backend, "developer", "operator", "tester")
+    watch = host.start("watch", "--interval", "30s", "--concurrency", "1", "--json")
     wait_until(lambda: [f["left"] for f in backend.state["faults"]] == [1])
     watch.send(signal.SIGTERM)
-    end = watch.end(4)
+    end = watch.end(6)
     assert end.code == 0
-    (agent,) = end.json["agents"]
-    assert (agent["action"], agent["ok"]) == ("skipped", True)
-    assert list(host.status()["last_good_heartbeats"]) == ["developer"]
+    assert end.actions == {"developer": "skipped", "operator": "idle", "tester": "idle"}
+    assert sorted(host.status()["last_good_heartbeats"]) == ["developer", "operator", "tester"]
     assert (host.wakes, backend.told()) == ([], [])
-    assert host.tick().actions == {"developer": "dispatched"}
+    assert host.tick().actions["developer"] == "dispatched"
 
 
 def test_watch_on_a_terminal_is_a_live_view(make_backend: MakeBackend, make_host: MakeHost) -> None:
