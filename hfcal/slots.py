@@ -175,12 +175,7 @@ def mark_again(state: State, agent_id: str, now: Moment) -> Update | None:
     active = agent.active
     assert active is not None
     status = "paused" if active.state is ActiveState.PAUSED else "ongoing"
-    if waiting_for(agent, active.ref):
-        return None
-    if status == "paused" and not refused_before(agent, active.ref, "ongoing"):
-        # The first update of a slot is always ongoing, also of one that began anew there.
-        enqueue(state, agent_id, active.ref, "ongoing", now, started_at=utc_time(active.start.wall))
-    if refused_before(agent, active.ref, status):
+    if waiting_for(agent, active.ref) or refused_before(agent, active.ref, status):
         return None
     active.announced = True
     started_at = utc_time(active.start.wall)
