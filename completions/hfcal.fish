@@ -275,7 +275,7 @@ complete -c hfcal -n '__hfcal_at queue drop' -s q -l quiet -d 'Say less'
 complete -c hfcal -n '__hfcal_at queue drop' -l help -d 'Show this message and exit'
 complete -c hfcal -n '__hfcal_at queue drop' -a '(__hfcal_idents queued)'
 
-complete -c hfcal -n '__hfcal_at forget' -l drop -d 'Even with an active slot or undelivered updates, which the backend never gets'
+complete -c hfcal -n '__hfcal_at forget' -l drop -d 'Even with an active slot, a hold, or updates, which the backend then never gets'
 complete -c hfcal -n '__hfcal_at forget' -l yes -s y -d 'Don\'t ask'
 complete -c hfcal -n '__hfcal_at forget' -l config -r -F -d 'Config file'
 complete -c hfcal -n '__hfcal_at forget' -l state -r -F -d 'State file'

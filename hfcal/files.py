@@ -20,6 +20,10 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     Raises:
         OSError: It can't be written; what was there is still there.
     """
+    with contextlib.suppress(FileNotFoundError):
+        mode_there = path.stat().st_mode
+        if not stat.S_ISREG(mode_there) and not stat.S_ISDIR(mode_there):
+            raise OSError(errno.EINVAL, "it is no regular file, and would be one then")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

@@ -119,6 +119,8 @@ def holds_back(agent: AgentState) -> list[str]:
     reasons = []
     if agent.active is not None:
         reasons.append(f"slot {agent.active.ref.ident} is {agent.active.state.value}")
+    if agent.hold is not None:
+        reasons.append("it is held")
     if agent.queue:
         count = len(agent.queue)
         reasons.append(f"{count} update{'s' if count > 1 else ''} not delivered yet")

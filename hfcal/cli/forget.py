@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,7 +27,7 @@ def forget(
     drop: bool = typer.Option(  # noqa: FBT001
         False,  # noqa: FBT003
         "--drop",
-        help="Even with an active slot or undelivered updates, which the backend never gets.",
+        help="Even with an active slot, a hold, or updates, which the backend then never gets.",
     ),
     yes: bool = YES,  # noqa: FBT001
 ) -> int:
@@ -55,14 +54,13 @@ def forget(
         if reasons and not drop:
             raise InUseError(
                 f"agent {name} is not forgotten: {', '.join(reasons)}; "
-                f"lose that with: hfcal forget {shlex.quote(name)} --drop"
+                f"lose that with: {shared.command('forget', name, '--drop')}"
             )
         return reasons
 
     seen = state_file.read() or State(created=0.0)
     lost = check(seen)
-    told = [*lost, "its hold"] if seen.agent(name).hold else lost
-    confirm(f"forget agent {name}" + (f", losing: {', '.join(told)}" if told else ""), yes=yes)
+    confirm(f"forget agent {name}" + (f", losing: {', '.join(lost)}" if lost else ""), yes=yes)
     with speaking_for(state_file, [name]), state_file.transaction() as state:
         more = _updates(state, name) - _updates(seen, name)
         if (check(state) != lost or more) and not yes:

@@ -148,7 +148,7 @@ def _show(accepted: Accepted, shared: Shared, request: Request, *, require_deliv
     if accepted.refused and accepted.fault is not None:
         say(
             f"the backend refused that {request.verb} for good: {accepted.fault.message}; "
-            f"see it with: hfcal queue list ({page_of('rejected')})"
+            f"see it with: {shared.command('queue', 'list')} ({page_of('rejected')})"
         )
     elif undelivered:
         say(f"{undelivered_line(accepted)} ({page_of('undelivered')})")

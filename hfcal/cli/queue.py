@@ -81,9 +81,7 @@ def retry(
     """
     from hfcal.mending import retry as do
 
-    return _mend(
-        shared_of(context), ident, "retry", do, "the next tick sends them (hfcal tick)", yes=yes
-    )
+    return _mend(shared_of(context), ident, "retry", do, "the next tick sends them", yes=yes)
 
 
 @queue.command("drop", cls=Command)
@@ -100,7 +98,7 @@ def drop(
     """
     from hfcal.mending import drop as do
 
-    return _mend(shared_of(context), ident, "drop", do, "the backend is not told", yes=yes)
+    return _mend(shared_of(context), ident, "drop", do, "the backend is never told", yes=yes)
 
 
 def _mend(
@@ -119,14 +117,14 @@ def _mend(
     seen = find(state_file.read() or State(created=0.0), ident, shared.agents)
     if not seen:
         raise NotQueuedError(_nothing(ident))
-    confirm("; ".join(f"{verb} {_told(found)}" for found in seen), yes=yes)
+    confirm(f"{verb} {' and '.join(map(_told, seen))}: {then}", yes=yes)
     with speaking_for(state_file, [found.agent_id for found in seen]):
         with state_file.transaction() as state:
             # Meanwhile some may have been sent, and an agent may have said more.
             asked = {update.number for found in seen for update in found.updates}
             done = find(state, ident, shared.agents, among=asked)
             if verb == "retry":
-                _require_open(state, done)
+                _require_open(shared, state, done)
             for found in done:
                 do(state, found)
         if not done:
@@ -165,19 +163,20 @@ def speaking_for(state_file: StateFile, agents: list[str]) -> Iterator[None]:
         yield
 
 
-def _require_open(state: State, found: list[Found]) -> None:
+def _require_open(shared: Shared, state: State, found: list[Found]) -> None:
     from hfcal.mending import past_retrying
 
     for slot in found:
         for refusal in past_retrying(state, slot):
+            mend = shared.command("queue", "drop", "--", slot.ident)
             raise PastError(
                 f"{refusal.update.status} of slot {slot.ident} of {slot.agent_id} can't be sent "
-                f"any more, as the slot has ended; give it up: hfcal queue drop {slot.ident}"
+                f"any more, as the slot has ended; give it up with: {mend}"
             )
 
 
 def _told(found: Found) -> str:
-    return f"{', '.join(found.statuses)} of slot {found.ident} of {found.agent_id}"
+    return f"{', '.join(found.statuses)} of slot {found.ident} of agent {found.agent_id}"
 
 
 def _nothing(ident: str) -> str:

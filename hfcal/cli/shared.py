@@ -76,6 +76,18 @@ class Shared:
             open_log(settings.log_file, level, settings.log_format)
         return settings
 
+    def command(self, *words: str) -> str:
+        """An hfcal command for the same config and state, to be pasted into a shell."""
+        import shlex
+
+        return shlex.join(["hfcal", *words, *self.places])
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The options that named the config and the state, for commands that are printed."""
+        named = [("--config", self.config), ("--state", self.state)]
+        return tuple(word for name, value in named if value for word in (name, value))
+
     def state_file(self, settings: Settings, *, share: bool = False) -> StateFile:
         """The state file of these settings; lost state is said on stderr, and logged.
 

@@ -12,7 +12,7 @@ import typer
 from hfcal.cli import exits
 from hfcal.cli.app import Command, SubGroup
 from hfcal.cli.shared import print_json, say, shared_of
-from hfcal.errors import Fault, InterruptedByUserError, UsageError
+from hfcal.errors import Fault, InterruptedByUserError, UsageError, page_of
 
 wake = typer.Typer(
     help="Try out how agents are woken.",
@@ -70,5 +70,5 @@ def test(context: typer.Context) -> int:
     elif fault is None and not shared.quiet:
         print(f"woke {agent_id} with a test message; whether it arrived only the agent can tell")
     if fault is not None:
-        say(f"could not wake {agent_id}: {fault.message}")
+        say(f"could not wake {agent_id}: {fault.message} ({page_of(fault.kind)})")
     return exits.OK if fault is None else exits.FAILED

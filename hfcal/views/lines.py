@@ -72,6 +72,11 @@ def agent_words(agent: AgentReport) -> str:
 
 def accepted_line(accepted: Accepted) -> str:
     """What came of an agent's word."""
+    if accepted.refused:
+        return (
+            f"agent {accepted.agent_id}: {accepted.status} of slot {accepted.slot} was refused "
+            "by the backend"
+        )
     what = f"agent {accepted.agent_id}: slot {accepted.slot} {accepted.status}"
     if accepted.already:
         return f"{what} already"

@@ -220,3 +220,24 @@ def test_tab_completes_what_the_state_knows(refusing: Backend, make_host: MakeHo
     assert host.ok("_idents", "queued", "--agent=operator").stdout == ""
     assert len(host.ok("_idents", "agents", "--agent=operator").stdout.split()) == 2
     assert "_idents" not in host.ok("--help").stdout
+
+
+def test_a_hold_is_forgotten_only_with_drop(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """Or the next tick would wake an agent that a person has held."""
+    host = make_host(make_backend())
+    host.ok("hold", "--agent", "developer")
+    refusal = host.run("forget", "developer", "--yes", "--state", str(host.state))
+    assert refusal.code == 1
+    mend = f"hfcal forget developer --drop --state {host.state}"
+    assert f"it is held; lose that with: {mend}" in refusal.stderr
+    assert host.status()["held"]
+    host.ok("forget", "developer", "--drop", "--yes")
+    assert host.status()["held"] == []
+
+
+def test_what_is_asked_says_what_will_be_done(refusing: Backend, make_host: MakeHost) -> None:
+    """Before it is done, and in words that no agent's name can twist."""
+    host = refused(refusing, make_host)
+    for verb, then in (("drop", "the backend is never told"), ("retry", "the next tick sends")):
+        asked = host.run("queue", verb, "4").stderr
+        assert f"would {verb} finished of slot 4 of agent developer: {then}" in asked

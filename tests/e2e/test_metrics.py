@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -97,6 +98,10 @@ def test_the_textfile_is_replaced_whole(make_backend: MakeBackend, make_host: Ma
     assert [p.name for p in place.iterdir()] == ["hfcal.prom"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert samples(path.read_text(encoding="utf-8"))["hfcal_up", ""] == 1
+    os.mkfifo(place / "pipe")
+    done = host.run("metrics", "--textfile", str(place / "pipe"))
+    assert (done.code, "it is no regular file" in done.stderr) == (1, True)
+    assert stat.S_ISFIFO((place / "pipe").stat().st_mode)
     done = host.run("metrics", "--textfile", str(host.root / "no" / "hfcal.prom"))
     assert done.code == 1
     assert "cannot write" in done.stderr
