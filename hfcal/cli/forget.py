@@ -54,7 +54,7 @@ def forget(
         if reasons and not drop:
             raise InUseError(
                 f"agent {name} is not forgotten: {', '.join(reasons)}; "
-                f"lose that with: {shared.command('forget', name, '--drop')}"
+                f"lose that with: {shared.command('forget', '--drop', about=name)}"
             )
         return reasons
 

@@ -168,7 +168,7 @@ def _require_open(shared: Shared, state: State, found: list[Found]) -> None:
 
     for slot in found:
         for refusal in past_retrying(state, slot):
-            mend = shared.command("queue", "drop", "--", slot.ident)
+            mend = shared.command("queue", "drop", about=slot.ident)
             raise PastError(
                 f"{refusal.update.status} of slot {slot.ident} of {slot.agent_id} can't be sent "
                 f"any more, as the slot has ended; give it up with: {mend}"

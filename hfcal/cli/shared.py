@@ -76,11 +76,17 @@ class Shared:
             open_log(settings.log_file, level, settings.log_format)
         return settings
 
-    def command(self, *words: str) -> str:
-        """An hfcal command for the same config and state, to be pasted into a shell."""
+    def command(self, *words: str, about: str | None = None) -> str:
+        """An hfcal command for the same config and state, to be pasted into a shell.
+
+        Args:
+            words: Subcommand and options.
+            about: Its argument, such as an id, which may look like an option.
+        """
         import shlex
 
-        return shlex.join(["hfcal", *words, *self.places])
+        last = [] if about is None else ["--", about] if about.startswith("-") else [about]
+        return shlex.join(["hfcal", *words, *self.places, *last])
 
     @property
     def places(self) -> tuple[str, ...]:

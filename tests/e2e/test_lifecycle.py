@@ -344,8 +344,8 @@ def test_an_end_that_is_refused_for_good_is_kept_as_refused(
     assert (entry["status"], entry["outcome"]) == ("finished", "refused")
     again = host.run("complete", "--agent", "developer", "--slot", "4", "--json")
     assert (again.code, again.json["already"]) == (1, True)
-    again = host.run("complete", "--agent", "developer", "--slot", "4")
-    assert again.stdout == "agent developer: finished of slot 4 was refused by the backend\n"
+    told = host.run("complete", "--agent", "developer", "--slot", "4")
+    assert told.stdout == "agent developer: finished of slot 4 was refused by the backend\n"
     assert "too late" in again.error["message"]
     assert len(backend.journal("update")) == 2
     assert host.tick().agents["developer"]["slot"] == "5"

@@ -61,7 +61,10 @@ def test_what_waits_goes_at_once_after_retry(
     host.ok("complete")
     host.tick()
     assert backend.slot(4)["status"] == "ongoing"
-    assert "retrying finished of slot 4 of developer" in host.ok("queue", "retry", "4", "-y").stdout
+    assert (
+        "retrying finished of slot 4 of agent developer"
+        in host.ok("queue", "retry", "4", "-y").stdout
+    )
     host.tick()
     assert backend.slot(4)["status"] == "finished"
 
@@ -102,8 +105,8 @@ def test_nothing_is_done_without_a_yes(refusing: Backend, make_host: MakeHost) -
     forget = ("forget", "developer", "--drop")
     for words in (("queue", "drop", "4"), ("queue", "retry", "4"), forget):
         assert host.run(*words).code == 2
-    with host.terminal("queue", "drop", "4") as terminal:
-        terminal.shows("Drop finished of slot 4 of developer?")
+    with host.terminal("queue", "drop", "4", columns=100) as terminal:
+        terminal.shows("Drop finished of slot 4 of agent developer: the backend is never told?")
         terminal.type(b"n\n")
         assert terminal.end() == 1
     with host.terminal("queue", "drop", "4") as terminal:
@@ -168,7 +171,7 @@ def test_what_was_refused_is_forgotten_only_with_drop(
     assert (done.code, done.error["kind"]) == (1, "in_use")
     assert "1 update refused" in done.error["message"]
     with host.terminal("forget", "developer", "--drop", columns=200) as terminal:
-        terminal.shows("losing: 1 update refused by the backend, its hold?")
+        terminal.shows("losing: it is held, 1 update refused by the backend?")
         terminal.type(b"y\n")
         assert terminal.end() == 0
     assert host.status()["refused"] == []
@@ -228,7 +231,7 @@ def test_a_hold_is_forgotten_only_with_drop(make_backend: MakeBackend, make_host
     host.ok("hold", "--agent", "developer")
     refusal = host.run("forget", "developer", "--yes", "--state", str(host.state))
     assert refusal.code == 1
-    mend = f"hfcal forget developer --drop --state {host.state}"
+    mend = f"hfcal forget --drop --state {host.state} developer"
     assert f"it is held; lose that with: {mend}" in refusal.stderr
     assert host.status()["held"]
     host.ok("forget", "developer", "--drop", "--yes")
