@@ -23,6 +23,7 @@ from hfcal.owners import group_name, join_command, owner_hint, owner_of, user_na
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
 from hfcal.state.locks import AgentLocks, LockFile
 from hfcal.state.records import State
+from hfcal.text import one_line
 
 MAX_BYTES = 256 * 1024 * 1024
 _NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
@@ -170,7 +171,7 @@ class StateFile:
         self._prepared = True
 
     def _share(self) -> None:
-        """Give the directories to the group; whose they are already is for their owner to say."""
+        """Give the directories to the group, if they are ours alone."""
         if not self._group:
             return
         group = group_number(self._group)
@@ -179,12 +180,35 @@ class StateFile:
             (self._locks_directory, "*.lock"),
             (self.path.parent, glob.escape(self.path.name)),
         ):
-            if directory.stat().st_uid != os.geteuid():
+            if shared_group(directory) == group:
                 continue
+            self._require_ours(directory, group)
             try:
                 share(directory, group, pattern)
             except PermissionError as error:
                 raise _not_a_member(directory, group) from error
+
+    def _require_ours(self, directory: Path, group: int) -> None:
+        """Refuse to share what others own, or what holds more than a state: HOME, /tmp, /etc.
+
+        Whoever is in the group could put other files in the place of those.
+        """
+        facts, name = directory.stat(), group_name(group)
+        if facts.st_uid != os.geteuid():
+            raise StateError(
+                f"cannot share {directory} with group {name}: it belongs to "
+                f"{user_name(facts.st_uid)}. sudo chgrp {name} {directory} && sudo chmod 2770 "
+                f"{directory} does it"
+            )
+        ours = (self.path.name, f".{self.path.name}", "log")
+        others = (f.name for f in directory.iterdir() if not f.name.startswith(ours))
+        other = next(others, "")
+        if directory == self.path.parent and (other or facts.st_mode & stat.S_ISVTX):
+            raise StateError(
+                f"cannot share {directory} with group {name}: it holds {one_line(other, 100) or 'files of others'}"
+                ", which the group could then replace. Give the state a directory of its own, "
+                f"such as --state {directory / 'hfcal' / self.path.name}"
+            )
 
     def _fresh(self) -> State:
         """The state in the file, or a new one; the lock is held."""

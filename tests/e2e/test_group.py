@@ -182,6 +182,39 @@ def test_a_state_that_is_there_is_shared_with_all_its_locks(
     assert host.complete(OTHER, ANOTHER, agent="operator") == 0, host.text
 
 
+def test_no_directory_that_holds_more_than_a_state_is_shared(
+    make_place: Callable[..., Place],
+) -> None:
+    """Such as HOME: the group could put files of its own in the place of what is there."""
+    host = make_place("developer")
+    host.configure("developer", group=GROUP)
+    host.state.parent.mkdir()
+    os.chown(host.state.parent, OWNER, OWNER)
+    (host.state.parent / ".bashrc").touch()
+    before = host.state.parent.stat().st_mode
+    assert host.own("tick") == 6
+    assert "it holds .bashrc" in host.text
+    assert str(host.state.parent / "hfcal" / "state.json") in host.text
+    assert (host.state.parent.stat().st_mode, host.state.exists()) == (before, False)
+
+
+def test_a_directory_of_another_user_is_named_with_the_mend(
+    make_place: Callable[..., Place],
+) -> None:
+    """As `install -d -g GROUP -m 770` makes it: without setgid the state would stay private."""
+    host = make_place("developer")
+    host.configure("developer", group=GROUP)
+    host.state.parent.mkdir(mode=0o770)
+    os.chown(host.state.parent, OTHER, GROUP)
+    host.state.parent.chmod(0o770)
+    assert host.own("tick") == 6
+    told = " ".join(host.text.split())
+    assert f"it belongs to #{OTHER}" in told
+    mend(told[told.index("sudo chgrp") : told.index(" does it")])
+    host.tick()
+    assert host.complete(OTHER, GROUP) == 0, host.text
+
+
 def test_a_state_is_open_to_another_group_before_its_next_save(
     make_place: Callable[..., Place],
 ) -> None:
