@@ -29,6 +29,7 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     try:
         descriptor = os.open(temporary, flags, 0o600)
         try:
+            give_to_owner(descriptor, path)
             os.fchmod(descriptor, mode)
             view = memoryview(content)
             while view:
@@ -43,6 +44,56 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         raise
 
 
+def give_to_owner(descriptor: int, path: Path) -> None:
+    """Give a new file, if root makes it, to whom the file at `path` belongs, or its directory.
+
+    Else one command by root would lock the state's own user out.
+
+    Raises:
+        OSError: It can't be given away.
+    """
+    if os.geteuid() == 0:
+        try:
+            facts = path.lstat()
+        except FileNotFoundError:
+            facts = path.parent.stat()
+        os.fchown(descriptor, facts.st_uid, facts.st_gid)
+
+
+def open_or_make(path: Path, flags: int) -> int:
+    """Open a file, or make it, 0600; what root makes belongs to whom its directory does.
+
+    Raises:
+        OSError: Neither can be done.
+    """
+    flags |= os.O_CREAT
+    if os.geteuid() == 0:
+        with contextlib.suppress(FileExistsError):  # only what is new is given away
+            descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+            _give_to_directory(descriptor, path.parent)
+            return descriptor
+    return os.open(path, flags, 0o600)
+
+
+def _give_to_directory(descriptor: int, directory: Path) -> None:
+    if os.geteuid() == 0:
+        facts = directory.stat()
+        os.fchown(descriptor, facts.st_uid, facts.st_gid)
+
+
+def _make_directory(place: Path) -> None:
+    """Make a directory, 0700; what root makes belongs to whom the one above it does."""
+    place.mkdir(mode=0o700)
+    place.chmod(0o700)  # the umask may have taken bits away
+    if os.geteuid() == 0:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            above = os.stat("..", dir_fd=descriptor)
+            os.fchown(descriptor, above.st_uid, above.st_gid)
+        finally:
+            os.close(descriptor)
+
+
 def make_private(directory: Path) -> None:
     """Make `directory` and what is missing above it, each 0700 whatever the umask is.
 
@@ -55,8 +106,7 @@ def make_private(directory: Path) -> None:
             facts = place.lstat()
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
-                place.mkdir(mode=0o700)
-                place.chmod(0o700)  # the umask may have taken bits away
+                _make_directory(place)
             facts = place.lstat()
         if stat.S_ISLNK(facts.st_mode) and facts.st_uid not in {0, os.geteuid()}:
             raise PermissionError(errno.EPERM, "a link of another user leads there", str(place))
@@ -132,6 +182,8 @@ def _share_older(file: Path, group: int) -> None:
 def make_shared_file(path: Path, group: int) -> None:
     """Put an empty file at `path`, 0660 from its first instant, unless something is there.
 
+    What root makes belongs to whom its directory does.
+
     Raises:
         OSError: It can't be made like that; some file systems have no hard links.
     """
@@ -140,6 +192,7 @@ def make_shared_file(path: Path, group: int) -> None:
     descriptor = os.open(temporary, flags, 0o600)
     try:
         share_file(descriptor, group)
+        _give_to_directory(descriptor, path.parent)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
     finally:

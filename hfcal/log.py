@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 
 from hfcal.clock import rfc3339
-from hfcal.files import make_private
+from hfcal.files import make_private, open_or_make
 from hfcal.news import REPEAT_AFTER, grouped, names
 from hfcal.outbox import Delivery
 from hfcal.readers import STDERR
@@ -65,9 +65,9 @@ class _File(logging.Handler):
         self._silent_until = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            descriptor = os.open(self._path, flags | os.O_NONBLOCK, 0o600)  # a FIFO holds up nobody
+            descriptor = open_or_make(self._path, flags | os.O_NONBLOCK)  # a FIFO holds up nobody
             try:
                 facts = os.fstat(descriptor)
                 if stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o077:

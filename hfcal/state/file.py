@@ -18,7 +18,14 @@ from pathlib import Path
 
 from hfcal.clock import now, rfc3339
 from hfcal.errors import StateError, page_of
-from hfcal.files import group_number, make_private, share, share_file, shared_group
+from hfcal.files import (
+    give_to_owner,
+    group_number,
+    make_private,
+    share,
+    share_file,
+    shared_group,
+)
 from hfcal.owners import group_name, join_command, owner_hint, owner_of, user_name
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
 from hfcal.state.locks import AgentLocks, LockFile
@@ -200,12 +207,14 @@ class StateFile:
                 f"{user_name(facts.st_uid)}. sudo chgrp {name} {directory} && sudo chmod 2770 "
                 f"{directory} does it"
             )
+        if directory != self.path.parent:
+            return
         ours = (self.path.name, f".{self.path.name}", "log")
         others = (f.name for f in directory.iterdir() if not f.name.startswith(ours))
-        other = next(others, "")
-        if directory == self.path.parent and (other or facts.st_mode & stat.S_ISVTX):
+        other = next(others, "what others put there" if facts.st_mode & stat.S_ISVTX else "")
+        if other:
             raise StateError(
-                f"cannot share {directory} with group {name}: it holds {one_line(other, 100) or 'files of others'}"
+                f"cannot share {directory} with group {name}: it holds {one_line(other, 100)}"
                 ", which the group could then replace. Give the state a directory of its own, "
                 f"such as --state {directory / 'hfcal' / self.path.name}"
             )
@@ -303,6 +312,7 @@ class StateFile:
                 os.fchmod(descriptor, 0o600)
                 if group is not None:
                     share_file(descriptor, group)
+                give_to_owner(descriptor, self.path)
                 _write_all(descriptor, content)
                 _fsync(descriptor)
                 temporary.replace(self.path)

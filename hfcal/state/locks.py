@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
-from hfcal.files import make_shared_file, share_file, shared_group
+from hfcal.files import make_shared_file, open_or_make, share_file, shared_group
 from hfcal.owners import owner_hint
 from hfcal.text import file_name, one_line
 
@@ -106,9 +106,8 @@ class LockFile:
             # why; or there are no hard links, and it is shared a little later.
             with contextlib.suppress(OSError):
                 make_shared_file(self.path, group)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            descriptor = os.open(self.path, flags, 0o600)
+            descriptor = open_or_make(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise self._unusable(error) from error
         if group is not None:

@@ -92,7 +92,12 @@ class CommandAdapter:
         """Where the command's output goes: a detached one outlives us, and so must its log."""
         if not self.detach:
             return tempfile.TemporaryFile()
-        return open_log(self.log_dir / file_name(agent_id), f"{file_name(wake.slot)}.log")
+        folder = self.log_dir / file_name(agent_id)
+        try:
+            return open_log(folder, f"{file_name(wake.slot)}.log")
+        except OSError as error:
+            place = error.filename or folder
+            raise WakeError(f"cannot log to {place}: {error.strerror}; see log_dir") from error
 
     def _start(
         self, agent_id: str, wake: Wake, given: IO[bytes], output: IO[bytes]

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from hfcal.files import make_private
+from hfcal.files import make_private, open_or_make
 
 LOG_BYTES = 1024 * 1024  # a larger log is cut to its last half
 LOG_FILES = 20  # for each agent
@@ -26,8 +26,8 @@ def open_log(directory: Path, name: str) -> IO[bytes]:
     """
     make_private(directory)
     bound_logs(directory, LOG_FILES - 1)
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = os.open(directory / name, flags, 0o600)
+    flags = os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = open_or_make(directory / name, flags)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "w+b")
 

@@ -198,6 +198,24 @@ def test_no_directory_that_holds_more_than_a_state_is_shared(
     assert (host.state.parent.stat().st_mode, host.state.exists()) == (before, False)
 
 
+def test_what_root_does_once_shuts_nobody_out(make_place: Callable[..., Place]) -> None:
+    """A command under sudo, also the very first one: what it makes is the directory's owner's."""
+    host = make_place("developer", "operator")
+    host.configure("developer", "operator", group=None)
+    host.state.parent.mkdir()
+    for path in (host.state.parent, host.config):
+        os.chown(path, OWNER, OWNER)
+    assert as_user(0, "hold", "--all", "--config", str(host.config), output=host.output) == 0
+    assert host.own("release", "--all", groups=()) == 0, host.text
+    host.tick(groups=())
+    assert host.run(0, "complete", "--agent", "operator") == 0, host.text
+    change = ("config", "set", "request_timeout", "21s", "--config", str(host.config))
+    assert as_user(0, *change, output=host.output) == 0
+    host.tick(groups=())
+    paths = [host.config, host.state.parent, *host.state.parent.rglob("*")]
+    assert {path.name: path.stat().st_uid for path in paths if path.stat().st_uid != OWNER} == {}
+
+
 def test_a_directory_of_another_user_is_named_with_the_mend(
     make_place: Callable[..., Place],
 ) -> None:
