@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.clock import now, rfc3339
-from hfcal.errors import StateError, page_of
+from hfcal.errors import DamagedStateError, StateError, page_of
 from hfcal.files import group_number, make_private, share, share_file, shared_group
 from hfcal.owners import group_name, join_command, owner_hint, owner_of, user_name
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
@@ -94,7 +94,7 @@ class StateFile:
         except NewerSchemaError as error:
             raise self._newer(error) from error
         except ValueError as error:
-            raise StateError(
+            raise DamagedStateError(
                 f"{self.path} is damaged ({error}); the next tick sets it aside and rebuilds it"
             ) from error
 
