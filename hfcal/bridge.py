@@ -18,7 +18,8 @@ from hfcal.text import one_line
 if TYPE_CHECKING:
     from hfcal.settings import Settings
 
-_NO_SUCH_PATH = "Not Found"  # what FastAPI says of a path that it doesn't serve
+# What FastAPI says of a path that it doesn't serve, and what others leave out.
+_SAY_NO_AGENT = ("Not Found", "")
 
 
 class Bridge:
@@ -103,7 +104,7 @@ class Bridge:
                 agent on this claw. 405, or 404 for the path, mean that this backend can't be asked.
         """
         answer = self._ask("GET", "/calendar/agent/status", agent_id, None)
-        if answer.status == 404 and _detail(answer) not in {"", _NO_SUCH_PATH}:
+        if answer.status == 404 and _detail(answer) not in _SAY_NO_AGENT:
             raise BridgeError(self._not_bound(agent_id, answer))
         self._require_success(answer)
         try:
@@ -176,6 +177,8 @@ class Bridge:
             f"agent {agent_id} is not bound to claw {self.claw_identifier} on {self.backend_url}"
             f"{self._detail(answer)}; bind it on the server with: hf user bind-agent"
         )
+        if _detail(answer) in _SAY_NO_AGENT:
+            message += "; or the path of backend_url is wrong"
         return Fault("not_bound", message, answer.status)
 
     def _unreadable(self, what: str, answer: Answer, error: ValueError) -> Fault:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hfcal import readers
 from hfcal.errors import ConfigError, UsageError
-from hfcal.files import make_private, replace_file
+from hfcal.files import make_private, read_regular, replace_file
 from hfcal.settings import KEYS, Options, absolute, load
 from hfcal.state.locks import locked_directory
 from hfcal.tomledit import Names, changed, dotted, quoted, written
@@ -91,7 +91,7 @@ def read_text(path: Path) -> str:
         ConfigError: It can't be read.
     """
     try:
-        return path.read_bytes().decode()
+        return read_regular(path).decode()
     except FileNotFoundError:
         return ""
     except OSError as error:

@@ -17,9 +17,13 @@ class HfcalError(Exception):
     Attributes:
         kind: One of the documented `error.kind` words.
         message: What happened, to whom, and what to do next.
+        setting: The key that it is about, if it is a value that isn't allowed.
+        variable: The environment variable that holds that value, if one does.
     """
 
     kind = "internal"
+    setting = ""
+    variable = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -38,10 +42,18 @@ class ConfigError(HfcalError):
     kind = "config"
 
 
+class UnreadableConfigError(ConfigError):
+    """Nothing of the config file can be read, so what it says isn't known."""
+
+
 class StateError(HfcalError):
     """The state file can't be used."""
 
     kind = "state"
+
+
+class DamagedStateError(StateError):
+    """The state file is no state; the next tick sets it aside."""
 
 
 class LockedError(StateError):

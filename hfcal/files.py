@@ -94,6 +94,25 @@ def _make_directory(place: Path) -> None:
             os.close(descriptor)
 
 
+def read_regular(path: Path) -> bytes:
+    """All of a regular file; a pipe or a device, which may never end, is refused.
+
+    Raises:
+        OSError: It can't be read, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        with os.fdopen(os.dup(descriptor), "rb") as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
+
+
 def make_private(directory: Path) -> None:
     """Make `directory` and what is missing above it, each 0700 whatever the umask is.
 

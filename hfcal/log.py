@@ -12,20 +12,28 @@ import os
 import stat
 import sys
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hfcal.clock import rfc3339
+from hfcal.clock import now, rfc3339
 from hfcal.files import make_private, open_or_make
-from hfcal.news import REPEAT_AFTER, grouped, names
+from hfcal.news import ABOUT_LOG, REPEAT_AFTER, News, grouped, names, note_fault, note_well
 from hfcal.outbox import Delivery
 from hfcal.readers import STDERR
 from hfcal.report import AgentReport, TickReport
 from hfcal.scheduler import Action
 from hfcal.text import one_line
 
+if TYPE_CHECKING:
+    from hfcal.state.file import StateFile
+
 log = logging.getLogger("hfcal")
 
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+_PAGE = "docs/doctor.md#log-closed"
 _NAMED = 100  # agents, of those that share a failure
 
 
@@ -57,33 +65,47 @@ class _Stderr(logging.Handler):
 
 
 class _File(logging.Handler):
-    """Appends to a file that is opened for each event, so a rotation needs no signal."""
+    """Appends to a file that is opened for each event, so a rotation needs no signal.
+
+    Attributes:
+        keeps_fault: Why it can't be written is kept for the caller to tell.
+        fault: Why it can't be written, by the last try.
+        tried: Whether there was one.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self.keeps_fault = False
+        self.fault = ""
+        self.tried = False
         self._path = path
         self._silent_until = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.write((self.format(record) + "\n").encode("utf-8", "replace"))
+
+    def write(self, line: bytes) -> None:
+        """Append a line; none only tries whether there could be one."""
+        self.tried, self.fault = True, ""
         try:
-            descriptor = open_or_make(self._path, flags | os.O_NONBLOCK)  # a FIFO holds up nobody
+            descriptor = open_or_make(self._path, LOG_FLAGS)  # no FIFO holds it up
             try:
                 facts = os.fstat(descriptor)
                 if stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o077:
                     os.fchmod(descriptor, 0o600)
-                os.write(descriptor, (self.format(record) + "\n").encode("utf-8", "replace"))
+                os.write(descriptor, line)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            self._say(error)
+            self.fault = f"cannot log to {self._path}: {error.strerror}"
+            self.say()
 
-    def _say(self, error: OSError) -> None:
+    def say(self) -> None:
         """A log that can't be written stops no work; it is said where somebody may see it."""
-        if time.monotonic() < self._silent_until:
+        if self.keeps_fault or time.monotonic() < self._silent_until:
             return
         self._silent_until = time.monotonic() + REPEAT_AFTER
-        print(f"hfcal: cannot log to {self._path}: {error.strerror}", file=sys.stderr)
+        print(f"hfcal: {self.fault}", file=sys.stderr)
 
 
 def open_log(path: Path, level: str, form: str) -> None:
@@ -97,6 +119,39 @@ def open_log(path: Path, level: str, form: str) -> None:
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(level.upper())
+
+
+def keep_fault() -> None:
+    """Say nothing of a log that can't be written before `tell_fault`."""
+    for handler in log.handlers:
+        if isinstance(handler, _File):
+            handler.keeps_fault = True
+
+
+def tell_fault(state_file: StateFile | None) -> News | None:
+    """Tell what is new of a log that can't be written, and note it in the state.
+
+    Args:
+        state_file: Where to note it; None says it in any case.
+
+    Raises:
+        StateError: It can't be noted.
+    """
+    handler = next((h for h in log.handlers if isinstance(h, _File)), None)
+    if state_file is None:
+        return News("", handler.fault, _PAGE) if handler and handler.fault else None
+    known = ABOUT_LOG in state_file.peek().troubles
+    if handler is not None and known and not handler.tried:
+        handler.write(b"")
+    fault = "" if handler is None else handler.fault
+    if not fault and not known:
+        return None
+    wall = now().wall
+    with state_file.transaction() as state:
+        if not fault:
+            return note_well(state.troubles, "", ABOUT_LOG, wall)
+        news = note_fault(state.troubles, "", ABOUT_LOG, fault, fault, wall)
+    return news and replace(news, page=_PAGE)
 
 
 def log_tick(report: TickReport) -> None:

@@ -14,6 +14,7 @@ from hfcal.errors import NOT_ASKED, page_of
 from hfcal.state.records import Trouble
 
 REPEAT_AFTER = 3600.0
+ABOUT_LOG = "the log"  # that it can't be written
 _ALIKE = 4  # messages that differ by agent and slot only, from which on they are one
 _NAMED = 3
 

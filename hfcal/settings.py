@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hfcal import readers
-from hfcal.errors import ConfigError, HfcalError, UsageError
+from hfcal.errors import ConfigError, HfcalError, UnreadableConfigError, UsageError
+from hfcal.files import read_regular
 from hfcal.ids import AGENT_IDS, JsonObject, valid_agent_id
 
 SYSTEM_CONFIG = Path("/etc/hfcal/config.toml")
@@ -259,20 +260,22 @@ def _read_config(
     import tomllib
 
     try:
-        content = path.read_bytes() if text is None else text.encode()
+        content = read_regular(path) if text is None else text.encode()
         document = tomllib.loads(content.decode())
     except FileNotFoundError:
         if named:
-            raise ConfigError(
+            raise UnreadableConfigError(
                 f"{path} does not exist; write it, or name another with --config"
             ) from None
         return None, {}
     except OSError as error:
         if error.errno == errno.ENOTDIR:
             return None, {}
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise UnreadableConfigError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {readers.toml_fault(error)}") from error
+        raise UnreadableConfigError(
+            f"{path} is no valid TOML: {readers.toml_fault(error)}"
+        ) from error
     return path, document
 
 
@@ -341,9 +344,11 @@ def _read(name: str, key: _Key, value: object, where: str) -> object:
         message = f"{where} = {shown}: {error}"
         if name == "state_file":
             message += "; HFCAL_STATE and --state say it as well"
-        if where.startswith("--") or where == "HFCAL_AGENTS":
-            raise UsageError(message) from None
-        raise ConfigError(message) from None
+        usage = where.startswith("--") or where == "HFCAL_AGENTS"
+        wrong: HfcalError = UsageError(message) if usage else ConfigError(message)
+        wrong.setting = name
+        wrong.variable = where if where == key.environment else ""
+        raise wrong from None
 
 
 def read_key_file(path: Path) -> str:
@@ -353,7 +358,7 @@ def read_key_file(path: Path) -> str:
         ConfigError: It can't be read, or holds no key.
     """
     try:
-        text = path.read_bytes()[:10_000].decode("ascii").strip()
+        text = read_regular(path)[:10_000].decode("ascii").strip()
     except OSError as error:
         raise ConfigError(f"api_key_file {path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError:

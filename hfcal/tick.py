@@ -55,6 +55,9 @@ class Tick:
         workers: Threads for requests, which outlive this tick.
         wakes: How many agents it may wake at once; fewer than `[wake] parallel` while those of
             an earlier tick are under way.
+
+    Attributes:
+        file: The state file.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Tick:
         self.wakes_ended = False  # no new wakes are started
         self.adopted: set[str] = set()  # by a sync, before their own heartbeats
         self.hurry = threading.Event()
-        self._file = state_file
+        self.file = state_file
         self._workers = workers
         self._wakes = wakes
         self._wake_workers = Workers(wakes, lambda: make_bridge(settings))
@@ -123,7 +126,7 @@ class Tick:
             report.news += agent_pass.all_news()
             if agent_pass.courier is not None:
                 report.deliveries += agent_pass.courier.deliveries
-        queues = [agent.queue for agent in self._file.peek().agents.values()]
+        queues = [agent.queue for agent in self.file.peek().agents.values()]
         report.queued = sum(map(len, queues))
         report.at_fault = sum(1 for queue in queues for update in queue if update.error)
         report.interrupted = self._signal
@@ -134,7 +137,7 @@ class Tick:
 
     def stop(self, signal_number: int) -> None:
         """Take no new agents, end the wake commands, all within 5 s; called by a signal handler."""
-        self._stop_by = self._file.give_up_at = time.monotonic() + STOP_PATIENCE
+        self._stop_by = self.file.give_up_at = time.monotonic() + STOP_PATIENCE
         self.stopping = True
         self.end_wakes(signal_number)
         self.hurry.set()
@@ -186,7 +189,7 @@ class Tick:
 
         Cheap while nobody else writes: else the answer is yes, and the look decides.
         """
-        state = self._file.known()
+        state = self.file.known()
         if state is None:
             return True
         agent = state.agents.get(agent_id)
@@ -217,19 +220,19 @@ class Tick:
         if self._sync_is_due():
             self._submit_sync()
         self._work(lambda: not self._running and not self._sync_pending)
-        state = self._file.peek()
+        state = self.file.peek()
         if not self._sync_asked and syncing.id_missing(state, now().wall):
             self._submit_sync()
             self._work(lambda: not self._sync_pending)
         # Whoever found a lock taken left its update to the holder: look once more.
-        self._send_left_overs(self._file.peek())
+        self._send_left_overs(self.file.peek())
         self._work(lambda: not self._running)
-        agents = self._file.peek().agents
+        agents = self.file.peek().agents
         self.wakers.tidy(a for a in self.settings.agents if a in agents and agents[a].active)
 
     def _ask_first(self) -> bool:
         """Whether `/calendar/sync` has to be asked before anything else."""
-        return not self._file.exists() or syncing.comes_first(self._file.peek(), now().wall)
+        return not self.file.exists() or syncing.comes_first(self.file.peek(), now().wall)
 
     def _prepare(self, state: State) -> None:
         """The first change: whom to expect, what ended by itself, who is asked in which order."""
@@ -270,7 +273,7 @@ class Tick:
 
     def _warn(self, state: State, wall: float) -> None:
         """Warn of what is risky here; each is said once, and again after it was mended."""
-        risks = {risk.about: risk for risk in risks_of(self.settings, self._file.path)}
+        risks = {risk.about: risk for risk in risks_of(self.settings, self.file.path)}
         for about in RISKS:
             risk, known = risks.get(about), state.troubles.get(about)
             if risk is None:
@@ -280,7 +283,7 @@ class Tick:
                 self._first_news.append(News("", risk.message, f"docs/doctor.md#{risk.code}"))
 
     def _sync_is_due(self) -> bool:
-        return not self._sync_asked and syncing.is_due(self._file.peek(), now().wall)
+        return not self._sync_asked and syncing.is_due(self.file.peek(), now().wall)
 
     def _start(self, agent_pass: AgentPass) -> None:
         self._running.add(agent_pass)

@@ -20,7 +20,7 @@ def doctor(context: typer.Context) -> int:
       hfcal doctor
     """
     from hfcal.doctor import Host, examine
-    from hfcal.settings import load
+    from hfcal.settings import config_path, load
     from hfcal.views.findings import finding_lines, findings_document
 
     shared = shared_of(context)
@@ -29,7 +29,8 @@ def doctor(context: typer.Context) -> int:
     settings = load(shared.options(), os.environ, pass_over=errors.append)
     given = [("--config", shared.config), ("--state", shared.state)]
     words = tuple(word for name, value in given if value for word in (name, value))
-    host = Host(settings, tuple(errors), shared.state_file(settings), words)
+    config = config_path(shared.options(), os.environ)
+    host = Host(settings, tuple(errors), config, shared.state_file(settings), words)
     findings = list(examine(host))
     if shared.json:
         print_json(findings_document(findings))

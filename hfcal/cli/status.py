@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
 from hfcal.errors import UnknownAgentError
+
+if TYPE_CHECKING:
+    from hfcal.state.file import StateFile
 
 
 def status(
@@ -40,8 +44,8 @@ def status(
     found = state_file.read()
     moment = now()
     state = found or State(created=moment.wall)
-    if found is None:
-        say(f"there is no state file {state_file.path} yet: no tick has run here as this user")
+    if found is None and not check:
+        say(_missing(state_file))
     if shared.agents:
         for agent_id in shared.agents:
             if found is not None and agent_id not in {*state.agents, *state.configured}:
@@ -55,16 +59,20 @@ def status(
     if history is not None:
         state.history = state.history[-history:] if history else []
     wrong: list[str] = []
+    checked = ""
     if check:
-        from hfcal.views.check import besides, late
+        from hfcal.views.check import late, summary
 
-        wrong = late(state, moment)
+        wrong = late(state, moment) if found else [_missing(state_file)]
+        checked = summary(state, moment, wrong)
     if shared.json:
-        print_json(status_document(state, moment))
+        document = status_document(state, moment)
+        if check:
+            document["check"] = {"ok": not wrong, "message": checked}
+        print_json(document)
     elif check:
         if wrong or not shared.quiet:
-            well = [] if wrong else ["heartbeats and deliveries are in time"]
-            print("; ".join(filter(None, [*wrong, *well, besides(state, moment)])))
+            print(checked)
     else:
         from hfcal.views.tables import HISTORY, print_status
 
@@ -76,3 +84,7 @@ def status(
             whole=bool(shared.verbose or shared.agents),
         )
     return exits.FAILED if wrong else exits.OK
+
+
+def _missing(state_file: StateFile) -> str:
+    return f"there is no state file {state_file.path} yet: no tick has run here as this user"

@@ -12,7 +12,7 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.shared import Shared, can_draw, print_json, say, shared_of
-from hfcal.errors import HfcalError, InterruptedByUserError
+from hfcal.errors import HfcalError, InterruptedByUserError, StateError
 
 if TYPE_CHECKING:
     from hfcal.report import TickReport
@@ -35,10 +35,13 @@ def tick(
     Example, in a crontab:
       * * * * *  hfcal tick
     """
+    from hfcal.news import ABOUT_LOG
+
     shared = shared_of(context)
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
+    job = None
     if dry_run:
         from hfcal.dryrun import dry_run as run_dry
 
@@ -46,6 +49,10 @@ def tick(
     else:
         job = tick_maker(shared, settings)(())
         _stop_on_signals(job)
+        if settings.log_file is not None:
+            from hfcal.log import keep_fault
+
+            keep_fault()
         try:
             report = _run(job, shared)
         except HfcalError as error:
@@ -53,11 +60,16 @@ def tick(
                 from hfcal.log import log_failure
 
                 log_failure(error.kind, error.message)
+                _tell_log_fault(None)
             raise
     if settings.log_file is not None:
         from hfcal.log import log_tick
 
         log_tick(report)
+    if job is not None:
+        known = job.file.known()
+        if settings.log_file is not None or (known is not None and ABOUT_LOG in known.troubles):
+            _tell_log_fault(job)
     _show(report, shared)
     return exit_code(report)
 
@@ -103,6 +115,19 @@ def exit_code(report: TickReport) -> int:
     if report.all_away:
         return exits.UNREACHABLE
     return exits.OK if report.all_well else exits.FAILED
+
+
+def _tell_log_fault(job: Tick | None) -> None:
+    """Say what is new of a log that can't be written; as news of the tick, if it could be made."""
+    from hfcal.log import tell_fault
+    from hfcal.news import folded
+
+    try:
+        news = tell_fault(None if job is None else job.file)
+    except StateError:  # then there is no saying whether it was told
+        news = tell_fault(None)
+    for line in folded([news] if news else []):
+        say(line)
 
 
 def _run(job: Tick, shared: Shared) -> TickReport:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hfcal.doctor.backend import check_backend
-from hfcal.doctor.config import check_config, check_secrets
+from hfcal.doctor.config import check_config, check_log, check_secrets
 from hfcal.doctor.finding import Finding, Host
 from hfcal.doctor.state import check_space, check_state
 from hfcal.doctor.wake import check_wake
@@ -23,6 +23,7 @@ def examine(host: Host) -> Iterator[Finding]:
         check_secrets,
         check_state,
         check_space,
+        check_log,
         check_backend,
         check_wake,
     ]

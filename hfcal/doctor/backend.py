@@ -12,7 +12,7 @@ from functools import partial
 from hfcal.bridge import Bridge, make_bridge
 from hfcal.clock import age
 from hfcal.doctor.finding import Finding, Host
-from hfcal.errors import BridgeError, Fault, StateError
+from hfcal.errors import BridgeError, Fault
 from hfcal.news import names
 from hfcal.settings import Settings
 from hfcal.state.records import AgentState
@@ -33,16 +33,12 @@ def check_backend(host: Host) -> Iterator[Finding]:
     fault = ask(bridge, settings.agents[0] if settings.agents else "hfcal")
     took = round((time.monotonic() - began) * 1000)
     bridge.close()
-    told: Told = {}
     bad = None if fault is None else _bad(host, fault)
-    if bad is not None:
-        yield bad
-    else:
-        yield Finding("backend", "ok", f"{settings.backend_url} answers, in {took} ms")
-        told = ask_each(settings)
+    yield bad or Finding("backend", "ok", f"{settings.backend_url} answers, in {took} ms")
     if bridge.date:
         yield from _clock(bridge.date)
-    yield from _bindings(host, told)
+    if bad is None:  # else what it once said of agents counts for nothing
+        yield from _bindings(host, ask_each(settings))
 
 
 def ask_each(settings: Settings) -> Told:
@@ -74,12 +70,15 @@ def ask(bridge: Bridge, agent_id: str) -> Fault | None:
 def _bad(host: Host, fault: Fault) -> Finding | None:
     """What is wrong with the backend as such."""
     look = f"curl -sSi --max-time 10 {shlex.quote(host.settings.backend_url)}"
+    if fault.kind == "rejected" and fault.http_status == 404:
+        why = f"{fault.message}: there is no calendar; the path of backend_url may be wrong"
+        return Finding("backend-odd", "error", why, look)
     if fault.kind == "bad_response" and fault.http_status is not None:
         return Finding("backend-odd", "error", fault.message, look)
     if fault.kind in {"unreachable", "timeout", "bad_response"}:
         return Finding(f"backend-{fault.kind.replace('_', '-')}", "error", fault.message, look)
     if fault.kind == "unauthorized":
-        mend = host.command("config", "set", "api_key_file", "PATH")
+        mend = host.set_key("api_key_file", "PATH")
         return Finding("backend-unauthorized", "error", fault.message, mend)
     if fault.kind == "server_error":
         return Finding("backend-status", "error", fault.message, look)
@@ -108,7 +107,8 @@ def _clock(date: str) -> Iterator[Finding]:
 
 def _bindings(host: Host, told: Told) -> Iterator[Finding]:
     """Whether each agent is bound, as far as anybody tells."""
-    known = _remembered(host)
+    state = host.state()
+    known = {} if state is None else state.agents
     claw = host.settings.claw_identifier
     bound, untold = 0, []
     for agent_id in host.settings.agents:
@@ -118,11 +118,13 @@ def _bindings(host: Host, told: Told) -> Iterator[Finding]:
         elif answer:
             bound += 1
         else:
-            yield Finding("agent-unbound", "error", why, "hf user bind-agent")
+            # How it takes agent and claw is not on record (docs/protocol.md); the message has both.
+            mend = "hf user bind-agent --help"
+            yield Finding("agent-unbound", "error", why, mend, agent_id)
     if bound:
         agents = f"{bound} agent{'s are' if bound > 1 else ' is'}"
         yield Finding("binding", "ok", f"{agents} bound to claw {claw}")
-    if untold and told:
+    if untold:
         fault = told[untold[0]]
         yield Finding(
             "binding-unknown",
@@ -144,11 +146,3 @@ def _is_bound(agent_id: str, told: Told, agent: AgentState) -> tuple[bool | None
     if agent.error_kind == "not_bound":
         return False, agent.error
     return (True, "") if agent.heartbeat and not agent.error else (None, "")
-
-
-def _remembered(host: Host) -> Mapping[str, AgentState]:
-    try:
-        state = host.state_file.read()
-    except StateError:
-        return {}
-    return {} if state is None else state.agents

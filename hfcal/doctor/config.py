@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from hfcal.doctor.finding import Finding, Host
-from hfcal.errors import UsageError
+from hfcal.log import LOG_FLAGS
+from hfcal.news import ABOUT_LOG
+from hfcal.readers import STDERR
 from hfcal.risks import risks_of
 from hfcal.views.settings import masked
 
@@ -16,8 +20,10 @@ def check_config(host: Host) -> Iterator[Finding]:
     """Whether there are settings, and they say enough."""
     settings = host.settings
     for error in host.errors:
-        mend = "hfcal --help" if isinstance(error, UsageError) else host.command("config", "path")
+        mend = f"unset {error.variable}" if error.variable else host.edit()
         yield Finding("config-invalid", "error", error.message, mend)
+    if host.is_config_unread:
+        return
     where = settings.config_file
     if where is None and not (settings.backend_url and settings.agents) and not host.errors:
         if host.is_guest:
@@ -30,11 +36,13 @@ def check_config(host: Host) -> Iterator[Finding]:
     if not host.errors:
         found = f"{where} is valid" if where else "there is no config file; the rest says enough"
         yield Finding("config", "ok", found)
-    if not settings.backend_url:
-        mend = host.command("config", "set", "backend_url", "URL")
+    told = {error.setting for error in host.errors}
+    if not settings.backend_url and "backend_url" not in told:
+        mend = host.set_key("backend_url", "URL")
         yield Finding("backend-unset", "error", "backend_url is not set", mend)
-    if not settings.agents:
-        mend = host.command("config", "set", "agents", "ID,ID")
+    if not settings.agents and "agents" not in told:
+        # As printed it is refused; any word alone would do for an agent's id.
+        mend = host.set_key("agents", "ids with commas between them")
         yield Finding("agents-unset", "error", "no agents are set", mend)
 
 
@@ -55,3 +63,44 @@ def check_secrets(host: Host) -> Iterator[Finding]:
             )
     for risk in risks_of(settings, host.state_file.path):
         yield Finding(risk.code, "warning", risk.message, risk.mend)
+
+
+def check_log(host: Host) -> Iterator[Finding]:
+    """Whether the log file can be written to."""
+    path = host.settings.log_file
+    if path is None or path == STDERR:
+        return
+    why = _closed_to_logs(path)
+    state = host.state()
+    # What only a try shows, such as a full disk, the last tick has noted.
+    trouble = None if state is None else state.troubles.get(ABOUT_LOG)
+    if why:
+        message = f"cannot log to {path}: {why}"
+    elif trouble is not None and str(path) in trouble.message:
+        message = trouble.message
+    else:
+        yield Finding("log", "ok", f"{path} can be written to")
+        return
+    mend = f"ls -ld {shlex.quote(str(_nearest(path)))}"
+    if host.settings.sources.get("log_file") == "environment":
+        mend = "unset HFCAL_LOG_FILE"
+    yield Finding("log-closed", "warning", message, mend)
+
+
+def _closed_to_logs(path: Path) -> str:
+    """Why no log can be written there, as far as that shows without making a file."""
+    try:
+        os.close(os.open(path, LOG_FLAGS))
+    except FileNotFoundError:
+        place = _nearest(path)
+        open_to_us = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+        return "" if open_to_us else f"{place} can't be written to by this user"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest directory above it that is there."""
+    # Path raises where it may not look.
+    return next(p for p in (path, *path.parents) if os.path.exists(p))  # noqa: PTH110

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from hfcal.errors import HfcalError
+from hfcal.configfile import check, read_text
+from hfcal.errors import ConfigError, HfcalError, StateError, UnreadableConfigError
 from hfcal.files import is_shared
-from hfcal.owners import owner_of
-from hfcal.settings import Settings
+from hfcal.owners import as_user, owner_of
+from hfcal.settings import Settings, exists
 from hfcal.state.file import StateFile
+from hfcal.state.records import State
+from hfcal.wake.message import own_program
 
 
 @dataclass(frozen=True)
@@ -19,19 +25,29 @@ class Finding:
     Attributes:
         code: Its name in docs/doctor.md.
         severity: `ok`, `note`, `warning` or `error`.
-        message: What was found, about which agent or file.
+        message: What was found, about which file or slot.
         mend: The command that mends it, or helps to; empty when there is none. The docs tell more.
+        agent_id: Which agent it is about, if about a single one; what is alike but for that is
+            told in one.
     """
 
     code: str
     severity: str
     message: str
     mend: str = ""
+    agent_id: str = ""
 
     @property
     def bad(self) -> bool:
         """Whether somebody should do something."""
         return self.severity in {"warning", "error"}
+
+    @property
+    def whole_message(self) -> str:
+        """The message with the agent's name in it."""
+        if not self.agent_id or self.message.startswith(f"agent {self.agent_id} "):
+            return self.message
+        return f"agent {self.agent_id}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -41,12 +57,14 @@ class Host:
     Attributes:
         settings: What of them could be read.
         errors: Why not all of them could.
+        config: The config file, or where it would be.
         state_file: The state file by them.
         given: The options that say where config and state are, for the commands that mend.
     """
 
     settings: Settings
     errors: tuple[HfcalError, ...]
+    config: Path
     state_file: StateFile
     given: tuple[str, ...] = ()
 
@@ -57,6 +75,54 @@ class Host:
         alone = self.settings.config_file is None and not self.errors
         return alone and is_shared(directory) and owner_of(directory) is not None
 
-    def command(self, *words: str) -> str:
-        """An hfcal command that mends something, to be pasted into a shell."""
-        return shlex.join(["hfcal", *words, *self.given])
+    def state(self) -> State | None:
+        """What is remembered; None when there is nothing, or it can't be read."""
+        try:
+            return self.state_file.read()
+        except StateError:
+            return None
+
+    @property
+    def is_config_unread(self) -> bool:
+        """Whether what the config file says isn't known, so what seems to be missing may not be."""
+        return any(isinstance(error, UnreadableConfigError) for error in self.errors)
+
+    @cached_property
+    def _can_set(self) -> bool:
+        """Whether `config set` would write the config file: none that is wrong besides."""
+        try:
+            check(self.config, read_text(self.config))
+        except ConfigError:
+            return False
+        return True
+
+    def command(self, *words: str, about: str = "") -> str:
+        """An hfcal command that mends something, to be pasted into a shell.
+
+        Args:
+            words: The command, and options.
+            about: The slot or agent that it is about, which may look like an option.
+        """
+        if about.startswith("-"):
+            return shlex.join(["hfcal", *words, *self.given, "--", about])
+        return shlex.join(["hfcal", *words, *([about] if about else []), *self.given])
+
+    def command_as(self, user: str, *words: str) -> str:
+        """The same as another user, whom sudo gives a PATH that hfcal needn't be in."""
+        return f"{as_user(user)} {shlex.join([*own_program(), *words, *self.given])}"
+
+    def set_key(self, key: str, value: str) -> str:
+        """What sets a key of the config file."""
+        return self.command("config", "set", key, value) if self._can_set else self.edit()
+
+    def edit(self) -> str:
+        """What lets a person mend the config file, or write one."""
+        if not exists(self.config):
+            return self.command("config", "init")
+        file = shlex.quote(str(self.config))
+        if self.config.is_dir():
+            return f"ls -ld {file}"
+        if not os.access(self.config, os.R_OK):
+            owner = owner_of(self.config)
+            return f"chmod u+rw {file}" if owner is None else f"ls -l {file}"
+        return f"${{EDITOR:-vi}} {file}"

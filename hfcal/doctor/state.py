@@ -14,13 +14,14 @@ from pathlib import Path
 from hfcal import __version__
 from hfcal.clock import age, now, zone_of
 from hfcal.doctor.finding import Finding, Host
-from hfcal.errors import StateError
+from hfcal.errors import DamagedStateError, StateError
 from hfcal.files import is_shared, shared_group
-from hfcal.health import stale_after, waits_too_long
+from hfcal.health import failing_wakes, stale_after, waits_too_long
+from hfcal.mending import find, holds_back, past_retrying
 from hfcal.model import parse_slot
-from hfcal.owners import as_user, closed_to_group, group_name, owner_of
+from hfcal.owners import closed_to_group, group_name, owner_of
 from hfcal.scheduler import SLACK, due_at
-from hfcal.state.records import State
+from hfcal.state.records import AgentState, State
 
 _LEAST_SPACE = 50 * 1024 * 1024
 
@@ -35,8 +36,12 @@ def check_state(host: Host) -> Iterator[Finding]:
     try:
         state = host.state_file.read()
     except StateError as error:
-        yield Finding("state-unusable", "error", error.message, host.command("tick"))
+        # No tick gets by one of a newer hfcal: the message says how a person does.
+        mend = host.command("tick") if isinstance(error, DamagedStateError) else ""
+        yield Finding("state-unusable", "error", error.message, mend)
         return
+    if state is None and host.is_config_unread and "state_file" not in host.settings.sources:
+        return  # it may well be elsewhere
     if state is None:
         yield Finding(
             "state-missing",
@@ -65,6 +70,7 @@ def check_state(host: Host) -> Iterator[Finding]:
     yield Finding("state", "ok", f"{path} can be read, {len(state.agents)} agents")
     yield from _version(host, state)
     yield from _ticks(host, state)
+    yield from _agents(host, state)
     yield from _early(host, state)
     yield from _stuck(host, state)
 
@@ -90,7 +96,7 @@ def _closed(host: Host) -> Finding | None:
             return Finding("state-closed", "error", f"{place} can't be written to", mend)
         why, mend = closed or (
             "is not for this user; the setting group shares it",
-            f"{as_user(str(owner))} {host.command('doctor')}",
+            host.command_as(str(owner), "doctor"),
         )
         return Finding("state-owner", "error", f"{place} belongs to {owner} and {why}", mend)
     return None
@@ -140,26 +146,45 @@ def _ticks(host: Host, state: State) -> Iterator[Finding]:
         )
     else:
         yield Finding("tick", "ok", f"the last tick was {age(since)} ago")
+
+
+def _agents(host: Host, state: State) -> Iterator[Finding]:
+    """Agents whose heartbeats or wakes fail, and those that are gone."""
     for agent_id in state.configured:
         agent = state.agents.get(agent_id)
         # Whether it is bound the backend is asked as well: `check_backend`.
         if agent is not None and agent.error and agent.error_kind != "not_bound":
+            mend = host.command("tick", "-v", "--agent", agent_id)
+            yield Finding("agent-failing", "error", agent.error, mend, agent_id)
+    for agent_id, agent in state.agents.items():
+        for failed in failing_wakes(agent):
+            trouble = agent.troubles.get(f"wake of slot {failed.wake.slot}")
+            why = "" if trouble is None else f": {trouble.message}"
+            times = f"{failed.count} times" if failed.count > 1 else "once"
             yield Finding(
-                "agent-failing",
-                "error",
-                f"agent {agent_id}: {agent.error}",
-                host.command("tick", "-v", "--agent", agent_id),
+                "wake-fails",
+                "warning",
+                f"slot {failed.ref.ident}: the wake failed {times}{why}",
+                host.command("wake", "test", "--agent", agent_id),
+                agent_id,
             )
-    # Whom a person names here is not all there are.
-    listed = host.settings.agents if host.settings.sources.get("agents") == "file" else ()
-    for agent_id in state.configured:
-        if listed and agent_id not in listed:
-            yield Finding(
-                "agent-gone",
-                "note",
-                f"agent {agent_id} was in the last tick and is no longer in agents",
-                host.command("forget", agent_id),
-            )
+    for agent_id in _gone(host, state):
+        lost = holds_back(state.agents.get(agent_id, AgentState()))
+        but = f"; {', '.join(lost)}, which only --drop forgets as well" if lost else ""
+        message = f"it is remembered and no longer in agents{but}"
+        mend = host.command("forget", about=agent_id)
+        yield Finding("agent-gone", "note", message, mend, agent_id)
+
+
+def _gone(host: Host, state: State) -> list[str]:
+    """The agents that are remembered, and that nobody keeps any longer."""
+    kept, source = set(host.settings.agents), host.settings.sources.get("agents")
+    # Whom a person names here is not all there are, and cron has variables of its own.
+    if source not in {"file", "environment"}:
+        return []
+    if source == "environment":
+        kept.update(state.configured)
+    return sorted({*state.configured, *state.agents} - kept)
 
 
 def _version(host: Host, state: State) -> Iterator[Finding]:
@@ -190,9 +215,10 @@ def _early(host: Host, state: State) -> Iterator[Finding]:
                 yield Finding(
                     "slot-early",
                     "note",
-                    f"agent {agent_id}: the backend lists slot {ident} {age(seconds)} before its "
-                    "time, and what it lists is dispatched",
-                    host.command("config", "set", "due_check", "true"),
+                    f"slot {ident}: the backend lists it {age(seconds)} before its time, and what "
+                    "it lists is dispatched",
+                    host.set_key("due_check", "true"),
+                    agent_id,
                 )
 
 
@@ -204,18 +230,23 @@ def _stuck(host: Host, state: State) -> Iterator[Finding]:
             yield Finding(
                 "updates-wait",
                 "warning",
-                f"agent {agent_id}: {old[0].status} of slot {old[0].ref.ident} waits for "
+                f"slot {old[0].ref.ident}: {old[0].status} waits for "
                 f"{age(moment.wall - old[0].since)}: {old[0].error or 'not tried yet'}",
                 host.command("queue", "list", "--agent", agent_id),
+                agent_id,
             )
         for refusal in agent.refused:
             update = refusal.update
+            ident = update.ref.ident
+            past = any(past_retrying(state, found) for found in find(state, ident, [agent_id]))
+            verb = "drop" if past else "retry"
+            why = "; the slot has ended since, so it can't be sent any more" if past else ""
             yield Finding(
                 "update-refused",
                 "warning",
-                f"agent {agent_id}: {update.status} of slot {update.ref.ident} was refused: "
-                f"{refusal.error}",
-                host.command("queue", "retry", update.ref.ident),
+                f"slot {ident}: {update.status} was refused: {refusal.error}{why}",
+                host.command("queue", verb, "--agent", agent_id, about=ident),
+                agent_id,
             )
 
 

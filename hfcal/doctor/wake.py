@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import ConfigError
+from hfcal.ids import JsonObject
+from hfcal.tomledit import Names, quoted, written
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.secrets import HasSecrets
 from hfcal.wake.wakers import Wakers
@@ -28,16 +30,17 @@ def check_wake(host: Host) -> Iterator[Finding]:
     try:
         wakers = Wakers(settings, answer_on_stdout=False)
     except ConfigError as error:
-        yield Finding("wake-invalid", "error", error.message, host.command("config", "path"))
+        yield Finding("wake-invalid", "error", error.message, host.edit())
         return
     for where, adapter in wakers.adapters.items():
         yield from _secrets(where, adapter)
-    tables = {"wake": settings.wake or {}} if settings.wake else {}
-    tables |= {f"agent.{a}.wake": table for a, table in settings.agent_wakes.items()}
-    for where, table in tables.items():
+    tables: dict[Names, JsonObject] = {("wake",): settings.wake} if settings.wake else {}
+    tables |= {("agent", a, "wake"): table for a, table in settings.agent_wakes.items()}
+    for names, table in tables.items():
+        where = ".".join(names)
         adapter_name = str(table.get("adapter"))
         if adapter_name == "command":
-            yield from _program(host, where, str(table["command"][0]))
+            yield from _program(host, names, table)
         elif adapter_name in _ADAPTERS_WITH_URL:
             url = str(table.get("url") or _ADAPTERS_WITH_URL[adapter_name])
             yield from _listening(where, url, settings.request_timeout)
@@ -55,7 +58,9 @@ def _secrets(where: str, adapter: object) -> Iterator[Finding]:
             yield Finding("wake-secret", "error", f"[{where}] {error}", mend)
 
 
-def _program(host: Host, where: str, program: str) -> Iterator[Finding]:
+def _program(host: Host, names: Names, table: JsonObject) -> Iterator[Finding]:
+    where = ".".join(names)
+    program, *others = table["command"]
     if "{" in program:
         return
     if os.sep in program and not Path(program).is_absolute():
@@ -64,7 +69,7 @@ def _program(host: Host, where: str, program: str) -> Iterator[Finding]:
             "error",
             f"[{where}] {program} is found from some folders and not from others; write its "
             "absolute path",
-            host.command("config", "path"),
+            host.edit(),
         )
         return
     if shutil.which(program, path=CRON_PATH) is not None:
@@ -77,7 +82,7 @@ def _program(host: Host, where: str, program: str) -> Iterator[Finding]:
             "error",
             f"[{where}] {program} is no program that this user can start; write the absolute "
             "path of one",
-            host.command("config", "path"),
+            host.edit(),
         )
     elif os.sep not in program:
         yield Finding(
@@ -85,7 +90,7 @@ def _program(host: Host, where: str, program: str) -> Iterator[Finding]:
             "error",
             f"[{where}] {program} is {here} here, and not found with cron's PATH ({CRON_PATH}); "
             "write its absolute path",
-            host.command("config", "path"),
+            host.set_key(quoted((*names, "command")), written([here, *others])),
         )
     else:
         yield Finding("wake-command", "ok", f"[{where}] {program} can be started")

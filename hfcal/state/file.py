@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.clock import now, rfc3339
-from hfcal.errors import StateError, page_of
+from hfcal.errors import DamagedStateError, StateError, page_of
 from hfcal.files import (
     give_to_owner,
     group_number,
@@ -102,7 +102,7 @@ class StateFile:
         except NewerSchemaError as error:
             raise self._newer(error) from error
         except ValueError as error:
-            raise StateError(
+            raise DamagedStateError(
                 f"{self.path} is damaged ({error}); the next tick sets it aside and rebuilds it"
             ) from error
 

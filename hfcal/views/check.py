@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from hfcal.clock import Moment, age
-from hfcal.health import is_overdue, stale_agents, waits_too_long
+from hfcal.health import failing_wakes, is_overdue, stale_agents, waits_too_long
 from hfcal.news import names
 from hfcal.state.records import State
 from hfcal.text import one_line
+
+
+def summary(state: State, now: Moment, wrong: list[str]) -> str:
+    """All of it on one line, with what is late if something is."""
+    well = [] if wrong else ["heartbeats and deliveries are in time"]
+    return "; ".join(filter(None, [*wrong, *well, besides(state, now)]))
 
 
 def late(state: State, now: Moment) -> list[str]:
@@ -31,7 +37,9 @@ def besides(state: State, now: Moment) -> str:
     """What is not late and still wants to be seen; empty for nothing."""
     refused = sum(len(agent.refused) for agent in state.agents.values())
     overdue = sum(1 for a in state.agents.values() if is_overdue(a.active, now))
-    counts = ((refused, "refused"), (overdue, "overdue"))
+    failing = sum(len(failing_wakes(agent)) for agent in state.agents.values())
+    wakes = "failing wakes" if failing > 1 else "failing wake"
+    counts = ((refused, "refused"), (overdue, "overdue"), (failing, wakes))
     return ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
@@ -41,8 +49,12 @@ def _heartbeats(state: State, now: Moment, stale: list[str]) -> str:
     last = good.get(worst)
     how_long = "ever" if last is None else f"for {age(now.wall - last)}"
     error = state.agents[worst].error if worst in state.agents else ""
-    return f"no good heartbeat {how_long}: {names([worst, *stale])}{_why(error)}"
+    if len(stale) == 1:
+        return f"no good heartbeat {how_long}: {worst}{_why(error)}"
+    who = f"{len(stale)} agents, {names([worst, *stale])}"
+    return f"no good heartbeat {how_long}: {who}{_why(error and f'{worst}: {error}')}"
 
 
 def _why(error: str) -> str:
-    return f" ({one_line(error, 120)})" if error else ""
+    # Whole: it ends with what to do.
+    return f" ({one_line(error, 1000)})" if error else ""

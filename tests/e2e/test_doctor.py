@@ -319,7 +319,7 @@ def test_what_waits_or_was_refused_is_told(make_backend: MakeBackend, make_host:
     host.tick()
     backend.fault(path="update", status=422)
     host.run("complete")
-    assert found(host)["update-refused"]["mend"].startswith("hfcal queue retry 4")
+    assert found(host)["update-refused"]["mend"] == "hfcal queue retry --agent developer 4"
 
 
 def test_an_agent_whose_heartbeats_fail_is_told(
@@ -428,7 +428,8 @@ def test_the_mend_names_config_and_state_as_they_were_given(
     host.run("complete")
     given = ("--config", str(host.config), "--state", str(host.state))
     mend = found(host, *given)["update-refused"]["mend"]
-    assert shlex.split(mend) == ["hfcal", "queue", "retry", "4", *given]
+    retry = ["hfcal", "queue", "retry", "--agent", "developer", "4"]
+    assert shlex.split(mend) == [*retry, *given]
     host.ok(*shlex.split(mend)[1:], "--yes")
     host.tick()
     assert found(host) == {}
@@ -464,6 +465,6 @@ def test_each_code_stands_in_the_docs() -> None:
     codes |= {"backend-unreachable", "backend-timeout", "backend-bad-response"}
     codes |= {"backend-unauthorized", "network-file-system", "key-readable"}
     well = {"config", "state", "tick", "disk", "backend", "binding", "clock"}
-    well |= {"wake-command", "wake-url", "wake-spool"}
+    well |= {"wake-command", "wake-url", "wake-spool", "log"}
     text = DOCS.read_text(encoding="utf-8")
     assert codes - well == set(re.findall(r"^### ([a-z-]+)$", text, re.M))
