@@ -27,10 +27,8 @@ def doctor(context: typer.Context) -> int:
     errors: list[HfcalError] = []
     # Not by `shared`, which opens the log: that makes a file, and here nothing is changed.
     settings = load(shared.options(), os.environ, pass_over=errors.append)
-    given = [("--config", shared.config), ("--state", shared.state)]
-    words = tuple(word for name, value in given if value for word in (name, value))
     config = config_path(shared.options(), os.environ)
-    host = Host(settings, tuple(errors), config, shared.state_file(settings), words)
+    host = Host(settings, tuple(errors), config, shared.state_file(settings), shared.places)
     findings = list(examine(host))
     if shared.json:
         print_json(findings_document(findings))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import math
 import os
 import stat
@@ -20,17 +19,14 @@ from hfcal.clock import now, rfc3339
 from hfcal.errors import DamagedStateError, StateError, page_of
 from hfcal.files import (
     give_to_owner,
-    group_number,
     make_private,
-    share,
     share_file,
     shared_group,
 )
-from hfcal.owners import group_name, join_command, owner_hint, owner_of, user_name
+from hfcal.owners import owner_hint, owner_of
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
 from hfcal.state.locks import AgentLocks, LockFile
 from hfcal.state.records import State
-from hfcal.text import one_line
 
 MAX_BYTES = 256 * 1024 * 1024
 _NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
@@ -172,52 +168,13 @@ class StateFile:
         try:
             make_private(self.path.parent)
             make_private(self._locks_directory)
-            self._share()
+            if self._group:
+                from hfcal.state.sharing import share_state
+
+                share_state(self.path, self._locks_directory, self._group)
         except OSError as error:
             raise self._unusable(error) from error
         self._prepared = True
-
-    def _share(self) -> None:
-        """Give the directories to the group, if they are ours alone."""
-        if not self._group:
-            return
-        group = group_number(self._group)
-        # The outer one last: it lets nobody in before all is ready.
-        for directory, pattern in (
-            (self._locks_directory, "*.lock"),
-            (self.path.parent, glob.escape(self.path.name)),
-        ):
-            if shared_group(directory) == group:
-                continue
-            self._require_ours(directory, group)
-            try:
-                share(directory, group, pattern)
-            except PermissionError as error:
-                raise _not_a_member(directory, group) from error
-
-    def _require_ours(self, directory: Path, group: int) -> None:
-        """Refuse to share what others own, or what holds more than a state: HOME, /tmp, /etc.
-
-        Whoever is in the group could put other files in the place of those.
-        """
-        facts, name = directory.stat(), group_name(group)
-        if facts.st_uid != os.geteuid():
-            raise StateError(
-                f"cannot share {directory} with group {name}: it belongs to "
-                f"{user_name(facts.st_uid)}. sudo chgrp {name} {directory} && sudo chmod 2770 "
-                f"{directory} does it"
-            )
-        if directory != self.path.parent:
-            return
-        ours = (self.path.name, f".{self.path.name}", "log")
-        others = (f.name for f in directory.iterdir() if not f.name.startswith(ours))
-        other = next(others, "what others put there" if facts.st_mode & stat.S_ISVTX else "")
-        if other:
-            raise StateError(
-                f"cannot share {directory} with group {name}: it holds {one_line(other, 100)}"
-                ", which the group could then replace. Give the state a directory of its own, "
-                f"such as --state {directory / 'hfcal' / self.path.name}"
-            )
 
     def _fresh(self) -> State:
         """The state in the file, or a new one; the lock is held."""
@@ -342,14 +299,6 @@ class StateFile:
         elif error.errno == errno.EROFS:
             message += "; choose another place with --state or HFCAL_STATE"
         return StateError(message)
-
-
-def _not_a_member(directory: Path, group: int) -> StateError:
-    name = group_name(group)
-    return StateError(
-        f"cannot share {directory} with group {name}: {user_name(os.geteuid())} is not in it. "
-        f"{join_command(name)} adds it, from the next log-in on; or take group out of the config"
-    )
 
 
 def _behind_link(path: Path) -> Path:
