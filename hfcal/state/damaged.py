@@ -7,13 +7,12 @@ import errno
 import glob
 import json
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hfcal.errors import StateError
-from hfcal.files import open_or_make, shared_group
+from hfcal.files import open_or_make
 from hfcal.ids import valid_agent_id
 from hfcal.state.codec import decode, parse
 from hfcal.state.records import Ended, State, Update
@@ -37,8 +36,6 @@ def set_aside(path: Path, stamp: str) -> Path:
         OSError: That can't be done.
         StateError: All names are taken.
     """
-    with contextlib.suppress(OSError):  # it may be another member's of the group
-        _close_to_others(path)
     kept = _kept_aside(path)
     if kept is not None:
         return kept
@@ -55,16 +52,6 @@ def set_aside(path: Path, stamp: str) -> Path:
             _copy(path, aside)
         return aside
     raise StateError(f"{path} is damaged, and there is no name left to keep it under")
-
-
-def _close_to_others(path: Path) -> None:
-    """Take a file from all that the state is not for: its other name leads to the same one."""
-    allowed = 0o600 if shared_group(path.parent) is None else 0o660
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & allowed)
-    finally:
-        os.close(descriptor)
 
 
 def _kept_aside(path: Path) -> Path | None:
