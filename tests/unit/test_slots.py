@@ -459,6 +459,27 @@ def test_a_silent_agents_slot_is_aborted_after_4_hours_or_24_of_pause(active, se
     assert all("abandoned" in entry.reason for entry in state.history)
 
 
+@pytest.mark.parametrize(
+    ("active", "after", "seconds", "reason"),
+    [
+        (an_active(), 2.0, 25 * HOUR, "running for 25 h {}, abandon_after is 2 s"),
+        (an_active(), FOUR_HOURS, FOUR_HOURS, "running for 4 h {}, abandon_after is 4 h"),
+        (
+            an_active(state="paused", paused=at(HOUR)),
+            FOUR_HOURS,
+            30 * HOUR,
+            "paused for 29 h {}, 6 times abandon_after is 24 h",
+        ),
+    ],
+)
+def test_an_abandoned_slot_says_how_long_it_really_ran(active, after, seconds, reason):
+    """Which may be longer than it was given, when no tick looked."""
+    state = state_with(copy.deepcopy(active))
+    abandon_if_overdue(state, "a", after, at(seconds))
+    said = reason.format("without a word from the agent")
+    assert state.history[-1].reason == f"abandoned: {said}"
+
+
 def test_abandoning_can_be_turned_off():
     """abandon_after = 0 leaves every slot active."""
     state = state_with(an_active())
