@@ -185,7 +185,10 @@ class AgentPass:
         """After waiting for a place without the lock: only to wake, if that is still right."""
         moment = now()
         agent = state.agent(self.agent_id)
-        if agent.active is not None and agent.active.wake is None:
+        assert self._asked is not None
+        # Of what another process has remembered since, this heartbeat proves nothing.
+        active = agent.active
+        if active and (active.wake is None or self._asked.seconds_until(active.start) > 0):
             self._show(Decision(Action.BUSY), agent)
             return
         self._carry_out(state, self._decide(agent, moment), moment)

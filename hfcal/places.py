@@ -57,8 +57,9 @@ class Places:
 
     @property
     def taken(self) -> int:
-        """How many are taken; any thread may ask."""
-        return self._taken
+        """How many are taken, or handed on just now; any thread may ask."""
+        handed_on = self._handing_out or self._waiting
+        return max(self._taken, self._workers) if handed_on else self._taken
 
     @property
     def _most(self) -> int:

@@ -173,7 +173,8 @@ class Tick:
         What is left are wakes and deliveries, under the locks of their agents; any thread may ask.
         """
         passes = self._passes
-        return bool(passes) and all(p.settled or p.over for p in passes if p.asks)
+        asked = bool(passes) and not self._sync_pending
+        return asked and all(p.settled or p.over for p in passes if p.asks)
 
     def policy(self) -> Policy:
         """What decisions need to know of the settings and the time left."""

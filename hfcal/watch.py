@@ -105,12 +105,26 @@ class Watch:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
                 signal.signal(number, self._stop)
-        while not self._stopped:
-            began = time.monotonic()
-            self._begin(began)
-            self._wait(began + self._interval)
+        try:
+            while not self._stopped:
+                began = time.monotonic()
+                self._begin(began)
+                self._wait(began + self._interval)
+            while self._passes:
+                self._next_event(_PAUSE)
+        except Exception:  # a bug, or nobody reads any more; wakes under way are noted all the same
+            self._stopped = True
+            self._let_end()
+            raise
+
+    def _let_end(self) -> None:
+        """Wait for the passes under way, which start no more wakes, and show nothing of them."""
+        for pass_ in self._passes:
+            pass_.tick.end_wakes(signal.SIGTERM)
         while self._passes:
-            self._next_event(_PAUSE)
+            over = self._events.get()
+            if over is not None:
+                self._passes.remove(over)
 
     def _begin(self, began: float) -> None:
         """Start a pass."""

@@ -87,8 +87,8 @@ def tick_maker(shared: Shared, settings: Settings) -> Callable[[Collection[Tick]
     from hfcal.workers import make_workers
 
     wakers = Wakers(settings, answer_on_stdout=shared.json)
-    own_file = shared.state_file(settings, share=True)
-    commands = Commands(own_program(), own_file.path, settings.config_file)
+    files = [shared.state_file(settings, share=True)]
+    commands = Commands(own_program(), files[0].path, settings.config_file)
     workers = make_workers(settings)
     outdated: list[Workers] = []
 
@@ -100,8 +100,11 @@ def tick_maker(shared: Shared, settings: Settings) -> Callable[[Collection[Tick]
             settings, workers = fresh, make_workers(fresh)
         while outdated and not under_way:
             outdated.pop().close()
-        # A tick has its state file for itself; what that knows is of use to the next one.
-        state_file = shared.state_file(settings, share=True) if under_way else own_file
+        # A tick has its state file for itself; what that knows is of use to a later one.
+        state_file = next((f for f in files if all(f is not t.file for t in under_way)), None)
+        if state_file is None:
+            state_file = shared.state_file(settings, share=True)
+            files.append(state_file)
         wakes = wakers.parallel - sum(tick.places.taken for tick in under_way)
         return Tick(settings, state_file, wakers, commands, workers, max(0, wakes))
 

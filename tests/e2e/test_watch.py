@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -77,12 +80,15 @@ def test_no_heartbeat_waits_for_a_wake(make_backend: MakeBackend, make_host: Mak
     go = host.root / "go"
     host.on_wake(f"for n in $(seq 200); do [ -e '{go}' ] && break; sleep 0.05; done")
     watch = host.start("watch", "--interval", "300ms", "--json")
-    for _ in range(4):
+    open_files = []
+    for _ in range(8):
         passed = json.loads(watch.line())
         actions = {agent["agent_id"]: agent["action"] for agent in passed["agents"]}
         assert actions == {"developer": "skipped", "operator": "skipped", "tester": "idle"}
         reasons = {agent.get("reason") for agent in passed["agents"]}
         assert reasons >= {"another hfcal is at it", "as many wakes as may be are under way"}
+        open_files.append(len(list(Path(f"/proc/{watch.process.pid}/fd").glob("*"))))
+    assert max(open_files[4:]) <= max(open_files[:4]) + 1, open_files
     assert len(host.wakes) == 1
     go.touch()
     wait_until(lambda: (watch.line(), len(backend.told()) == 2)[1])
@@ -90,6 +96,24 @@ def test_no_heartbeat_waits_for_a_wake(make_backend: MakeBackend, make_host: Mak
     assert watch.end(3).code == 0
     assert sorted(backend.told()) == [("4", "ongoing"), ("5", "ongoing")]
     assert sorted(wake.slot for wake in host.wakes) == ["4", "5"]
+
+
+def test_a_reader_that_goes_costs_no_wake(make_backend: MakeBackend, make_host: MakeHost) -> None:
+    """The wake under way is noted before watch ends, so nobody is woken a second time."""
+    host = make_host(make_backend(slots=[{"agent": "developer", "id": 4}]))
+    go = host.root / "go"
+    host.on_wake(f"for n in $(seq 200); do [ -e '{go}' ] && break; sleep 0.05; done")
+    watch = host.start("watch", "--interval", "300ms", "--json")
+    watch.line()
+    assert watch.process.stdout is not None
+    watch.process.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        watch.process.wait(1.0)  # time for the next passes to find out
+    go.touch()
+    wait_until(lambda: watch.process.poll() is not None)
+    assert host.status()["active"][0]["state"] == "ongoing"
+    assert host.tick().actions == {"developer": "busy"}
+    assert len(host.wakes) == 1
 
 
 def test_watch_told_to_stop_lets_the_running_pass_end(
