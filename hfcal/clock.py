@@ -74,7 +74,7 @@ def utc_time(wall: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """A duration as people say it: `42 s`, `5 min`, `3 h 10 min`, `2 d 4 h`."""
+    """A duration as people say it: `42 s`, `5 min`, `4 h`, `3 h 10 min`, `2 d 4 h`."""
     whole = max(0, round(seconds))
     if whole < 100:
         return f"{whole} s"
@@ -82,8 +82,8 @@ def age(seconds: float) -> str:
     if minutes < 100:
         return f"{minutes} min"
     if hours < 48:
-        return f"{hours} h {minutes % 60} min"
-    return f"{days} d {hours % 24} h"
+        return f"{hours} h {minutes % 60} min".removesuffix(" 0 min")
+    return f"{days} d {hours % 24} h".removesuffix(" 0 h")
 
 
 def zone_of(name: str) -> tzinfo:

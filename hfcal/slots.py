@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hfcal.clock import Moment, utc_date, utc_time
+from hfcal.clock import Moment, age, utc_date, utc_time
 from hfcal.course import Ending, Word, end_active, hear_from
 from hfcal.ids import SlotRef
 from hfcal.model import Slot, SlotStatus
@@ -209,7 +209,11 @@ def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -
         if active.doomed.seconds_until(now) < HOUR:
             return None
     what = "paused" if active.paused else "running"
-    reason = f"abandoned: {what} for {limit / HOUR:g} h without a word from the agent"
+    allowed = f"{PAUSED_PATIENCE} times abandon_after" if active.paused else "abandon_after"
+    reason = (
+        f"abandoned: {what} for {age(since.seconds_until(now))} without a word from the agent, "
+        f"{allowed} is {age(limit)}"
+    )
     return end_active(state, agent_id, Word("aborted", reason=reason), now)
 
 

@@ -174,7 +174,7 @@ def test_status_check_says_what_is_late_since_when_and_why(lone_host: Host) -> N
     assert check(1) == waits
     developer.queue, developer.active, developer.error = [], None, "answered 401"
     developer.good_heartbeat = wall - 3 * 86_400
-    assert check(1) == "no good heartbeat for 3 d 0 h: developer (answered 401)"
+    assert check(1) == "no good heartbeat for 3 d: developer (answered 401)"
 
 
 def test_an_agent_that_nobody_knows_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:

@@ -27,8 +27,8 @@ def test_a_fault_that_lasts_is_said_once_an_hour():
     assert said == [
         (0, "m"),
         (3600, "still, for 60 min: m"),
-        (7200, "still, for 2 h 0 min: m"),
-        (10800, "still, for 3 h 0 min: m"),
+        (7200, "still, for 2 h: m"),
+        (10800, "still, for 3 h: m"),
     ]
 
 
