@@ -110,6 +110,7 @@ def pause(state: State, agent_id: str, now: Moment, reason: str = "") -> Update 
         return None
     hear_from(state, agent_id, active, now)
     active.state, active.paused, active.doomed = ActiveState.PAUSED, now, None
+    active.reason = reason
     return _tell(state, agent_id, active, reason, now)
 
 
@@ -122,6 +123,7 @@ def resume(state: State, agent_id: str, now: Moment, reason: str = "") -> Update
     if active.state is not ActiveState.PAUSED:
         return None
     active.state, active.paused, active.doomed = ActiveState.ONGOING, None, None
+    active.reason = ""
     return _tell(state, agent_id, active, reason, now)
 
 

@@ -165,6 +165,7 @@ def log_tick(report: TickReport) -> None:
         )
     for delivery in report.deliveries:
         _log_update(delivery)
+    _log_over([news for news in report.news if news.over])
     count = len(report.agents)
     _log(
         logging.INFO,
@@ -179,6 +180,11 @@ def log_tick(report: TickReport) -> None:
 def log_failure(kind: str, message: str) -> None:
     """Log a tick that could not be made."""
     _log(logging.ERROR, f"calendar tick failed: {message}", event="tick_failed", kind=kind)
+
+
+def log_well() -> None:
+    """Log that ticks can be made again, as loudly as that they could not."""
+    _log(logging.ERROR, "calendar tick is well again", event="well_again", about="tick")
 
 
 def log_lost(message: str) -> None:
@@ -220,11 +226,9 @@ def _log_failed(agents: list[AgentReport]) -> None:
         first = by_id[who[0]]
         assert first.error is not None
         wake = first.action is Action.WAKE_FAILED
-        facts: dict[str, object] = {"kind": first.error.kind}
+        facts = {"kind": first.error.kind} | _whose(who)
         if len(who) == 1:
-            facts |= {"agent_id": who[0], "action": first.action.value, "slot": first.slot}
-        else:
-            facts |= {"count": len(who), "agent_ids": who[:_NAMED]}
+            facts |= {"action": first.action.value, "slot": first.slot}
         what = "wake" if wake else "heartbeat"
         line = f"calendar {what} failed: {names(who)}: {message}"
         _log(_level(known=first.known), line, event=f"{what}_failed", **facts)
@@ -241,6 +245,21 @@ def _log_update(delivery: Delivery) -> None:
     facts["kind"] = delivery.fault.kind
     line = f"{what} {outcome}: {delivery.fault.message}"
     _log(_level(known=delivery.known), line, event=f"update_{outcome}", **facts)
+
+
+def _log_over(over: list[News]) -> None:
+    """What is well again, as loudly as it began, so that no failure is left without its end."""
+    about = {news.message: news.about for news in over}
+    for message, who in grouped((news.agent_id, news.message) for news in over):
+        facts = _whose(who) | {"about": about[message]}
+        _log(logging.WARNING, f"{names(who)}: {message}", event="well_again", **facts)
+
+
+def _whose(agents: list[str]) -> dict[str, object]:
+    """The facts that name the agents that share an event."""
+    if len(agents) == 1:
+        return {"agent_id": agents[0]}
+    return {"count": len(agents), "agent_ids": agents[:_NAMED]}
 
 
 def _level(*, known: bool) -> int:

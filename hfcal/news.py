@@ -27,11 +27,15 @@ class News:
         agent_id: Whom it is about; empty when it is about no single agent.
         message: For people.
         page: Where people read on, if there is more to read.
+        about: What is or was at fault, as in the state's troubles; empty for what doesn't last.
+        over: It is well again.
     """
 
     agent_id: str
     message: str
     page: str = ""
+    about: str = ""
+    over: bool = False
 
 
 def note_fault(
@@ -54,13 +58,14 @@ def note_fault(
     if known is None or known.kind != kind:
         since = wall if known is None else known.since
         troubles[about] = Trouble(kind, message, since, wall)
-        return News(agent_id, message, page_of(kind.partition(" ")[0]))
+        return News(agent_id, message, page_of(kind.partition(" ")[0]), about)
     known.message = message
     if 0 <= wall - known.said < REPEAT_AFTER:
         return None
     known.said = wall
     lasted = age(wall - known.since)
-    return News(agent_id, f"still, for {lasted}: {message}", page_of(kind.partition(" ")[0]))
+    page = page_of(kind.partition(" ")[0])
+    return News(agent_id, f"still, for {lasted}: {message}", page, about)
 
 
 def note_well(troubles: dict[str, Trouble], agent_id: str, about: str, wall: float) -> News | None:
@@ -68,7 +73,8 @@ def note_well(troubles: dict[str, Trouble], agent_id: str, about: str, wall: flo
     known = troubles.pop(about, None)
     if known is None:
         return None
-    return News(agent_id, f"{about} is well again after {age(wall - known.since)}")
+    message = f"{about} is well again after {age(wall - known.since)}"
+    return News(agent_id, message, about=about, over=True)
 
 
 def folded(items: Iterable[News]) -> list[str]:

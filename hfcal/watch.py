@@ -20,7 +20,7 @@ from typing import Protocol
 
 from hfcal.clock import boot_clock
 from hfcal.errors import HfcalError, InterruptedByUserError
-from hfcal.log import log_failure, log_tick
+from hfcal.log import log_failure, log_tick, log_well
 from hfcal.news import REPEAT_AFTER
 from hfcal.report import Progress, TickReport
 from hfcal.sdnotify import Notifier
@@ -93,7 +93,8 @@ class Watch:
         self._log = log
         self._notifier = notifier or Notifier()
         self._stopped = False
-        self._failure = ("", 0.0)
+        self._failure = ("", 0.0)  # what was logged, and when
+        self._failed = -math.inf  # when the last pass that failed began
         self._passes: list[_Pass] = []  # under way
         self._fed = math.inf  # when the watchdog was; it is hungry after the first pass only
         # What is over, or None for a signal. A queue, since a signal handler may put into it
@@ -131,7 +132,7 @@ class Watch:
         try:
             tick = self._make_tick([pass_.tick for pass_ in self._passes])
         except HfcalError as error:
-            self._tell_failure(error)
+            self._tell_failure(error, began)
             return
         pass_ = _Pass(tick, began)
         self._passes.append(pass_)  # from here on a signal stops it
@@ -180,19 +181,26 @@ class Watch:
     def _ended(self, pass_: _Pass) -> None:
         """Show what came of a pass."""
         if isinstance(pass_.error, HfcalError):
-            self._tell_failure(pass_.error)
+            self._tell_failure(pass_.error, pass_.began)
         elif pass_.report is not None:
             report = pass_.report
             self._screen.ticked(report)
+            self._note_made(pass_)
             if self._log:
                 log_tick(report)
-            self._failure = ("", 0.0)
             self._tell(f"{len(report.agents)} agents, {report.failed} failing")
         elif pass_.error is not None and not isinstance(pass_.error, InterruptedByUserError):
             raise pass_.error
 
-    def _tell_failure(self, error: HfcalError) -> None:
+    def _note_made(self, pass_: _Pass) -> None:
+        """It ends a failure, unless it began before that: it may have saved all that it does."""
+        if self._failure[0] and pass_.began > self._failed:
+            self._failure = ("", 0.0)
+            log_well()
+
+    def _tell_failure(self, error: HfcalError, began: float) -> None:
         """Show why a pass could not be made; the next one is tried all the same."""
+        self._failed = max(self._failed, began)
         self._screen.failed(error)
         if self._log and not self._is_known(error.message):
             log_failure(error.kind, error.message)

@@ -81,6 +81,7 @@ class Active(Record):
         wake: The whole wake while it isn't noted, else None.
         announced: Its first `ongoing` was queued, or the backend has it as running.
         paused: When it was paused, if it is.
+        reason: Why it was paused, as the agent said; empty if it isn't, or said nothing.
         doomed: When it first looked abandoned by the wall clock alone.
         slot: The slot as it was listed.
     """
@@ -92,6 +93,7 @@ class Active(Record):
     wake: Wake | None = None
     announced: bool = False
     paused: Moment | None = None
+    reason: str = ""
     doomed: Moment | None = None
     slot: JsonObject = field(default_factory=dict)
 

@@ -82,11 +82,13 @@ def agent_note(agent: AgentState, now: Moment) -> str:
     """What else is to be said of an agent, the worst first; empty for nothing."""
     notes = [agent.error] if agent.error else []
     notes += [_wake_note(agent, failed, now) for failed in failing_wakes(agent)]
+    if agent.active is not None and agent.active.reason:
+        notes.append(f"paused: {agent.active.reason}")
     if agent.queue:
         notes.append(f"{len(agent.queue)} waiting to be sent")
     if agent.refused:
         notes.append(f"{len(agent.refused)} refused")
-    if agent.active is None and agent.next is not None:
+    if agent.next is not None:
         due = agent.next.due_at
         when = f" in {age(due - now.wall)}" if due is not None and due > now.wall else ""
         notes.append(f"next: {agent.next.ident}{when}")
@@ -107,7 +109,7 @@ def ago(wall: float, now: Moment) -> str:
 
 
 def _cells(agent_id: str, agent: AgentState, now: Moment, *, late: bool, notes: bool) -> list[Text]:
-    what, style, slot, since = _doing(agent), "", "", ""
+    what, style, slot, since = _doing(agent, now), "", "", ""
     failing = failing_wakes(agent)
     if agent.error:
         style = "red"
@@ -133,13 +135,15 @@ def _cells(agent_id: str, agent: AgentState, now: Moment, *, late: bool, notes: 
     ]
 
 
-def _doing(agent: AgentState) -> str:
+def _doing(agent: AgentState, now: Moment) -> str:
     if agent.active is not None:
         return agent.active.state.value
     if agent.error:
         return agent.error_kind.replace("_", " ")
     if failing_wakes(agent):
         return "wake fails"
+    if hold_in_force(agent, now) is not None:
+        return "held"
     return "free" if agent.heartbeat is not None else "not asked yet"
 
 
@@ -157,9 +161,7 @@ def _word(agent: AgentState, now: Moment, *, late: bool) -> str:
         return "waiting to be sent"
     if agent.refused:
         return "refused"
-    if agent.active is None and hold_in_force(agent, now):
-        return "held"
-    return _doing(agent)
+    return _doing(agent, now)
 
 
 def _wake_note(agent: AgentState, failed: FailedWake, now: Moment) -> str:

@@ -159,7 +159,7 @@ def _delivery(delivery: Delivery) -> JsonObject:
 
 
 def _active(agent_id: str, active: Active, heartbeat: float | None, now: Moment) -> JsonObject:
-    return {
+    document: JsonObject = {
         "agent_id": agent_id,
         "ident": active.ref.ident,
         "idents": active.ref.idents,
@@ -169,6 +169,9 @@ def _active(agent_id: str, active: Active, heartbeat: float | None, now: Moment)
         "overdue": is_overdue(active, now),
         "slot": active.slot,
     }
+    if active.paused is not None:
+        document["reason"] = active.reason
+    return document
 
 
 def _history(entry: HistoryEntry) -> JsonObject:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from hfcal.errors import StateError
 from hfcal.views.screens import LineScreen
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host
+from tests.e2e.support import Host, wait_past, wait_until
 
 
 def logged(host: Host) -> list[dict[str, Any]]:
@@ -167,6 +168,49 @@ def test_a_failure_that_lasts_is_a_warning_once(
     host.configure(log_level="warning")
     host.tick()
     assert not (host.root / "log").exists()
+
+
+def test_the_end_of_a_failure_is_logged_as_loudly_as_its_beginning(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """At the default level, and once; many agents' same recovery is one line."""
+    backend = make_backend(agents=["a", "b"], slots=[{"agent": "a", "id": 4}])
+    host = make_host(backend, "a", "b")
+    host.configure(log_file=str(host.root / "log"), log_format="json")
+    backend.away()
+    host.tick()
+    assert [(e["event"], e["level"]) for e in logged(host)] == [("heartbeat_failed", "warning")]
+    backend.well()
+    host.on_wake("exit 3")
+    host.tick()
+    well = {e["event"]: e for e in logged(host)}["well_again"]
+    assert (well["level"], well["about"], well["agent_ids"]) == ("warning", "heartbeat", ["a", "b"])
+    assert well["message"].startswith("a, b: heartbeat is well again after ")
+    host.on_wake("")
+    wait_past(time.time() + 5.1)  # the pause after a failed wake
+    host.tick()
+    (well,) = logged(host)
+    assert (well["event"], well["about"]) == ("well_again", "wake of slot 4")
+    assert well["agent_id"] == "a"
+    host.tick()
+    assert not (host.root / "log").exists()
+
+
+def test_watch_logs_that_passes_can_be_made_again(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """As an error, since that it could not was one."""
+    host = make_host(make_backend())
+    host.configure(log_file=str(host.root / "log"), log_format="json")
+    host.state_dir.mkdir(parents=True)
+    host.state.write_bytes(b'{"schema": 99}')
+    watch = host.start("watch", "--interval", "100ms", "--json")
+    watch.line()
+    host.state.unlink()
+    wait_until(lambda: "agents" in json.loads(watch.line()))
+    watch.line()
+    events = [(e["event"], e["level"], e.get("about")) for e in logged(host)]
+    assert events == [("tick_failed", "error", None), ("well_again", "error", "tick")]
 
 
 def test_watch_logs_a_pass_that_cannot_be_made_once(

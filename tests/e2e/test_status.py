@@ -349,6 +349,39 @@ def test_an_agent_whose_wake_fails_is_not_shown_as_free(
     assert "wake fails" not in host.ok("status").stdout
 
 
+def test_status_says_why_an_agent_paused_what_is_next_and_who_is_held(
+    make_backend: MakeBackend, make_host: MakeHost
+) -> None:
+    """In the table as in the document; a resume takes the reason away."""
+    backend = make_backend(
+        agents=["developer", "operator"],
+        slots=[
+            {"agent": "developer", "id": 4, "priority": 90},
+            {"agent": "developer", "id": 5},
+            {"agent": "operator", "id": 6},
+        ],
+    )
+    host = make_host(backend, "developer", "operator")
+    host.ok("hold", "--agent", "operator", "--reason", "patching")
+    host.tick()
+    host.ok("pause", "--agent", "developer", "--reason", "waits for a review")
+
+    def row(agent_id: str) -> str:
+        (found,) = [x for x in host.ok("status").stdout.splitlines() if x.startswith(agent_id)]
+        return found
+
+    assert re.search(
+        r"developer +\| paused .*paused: waits for a review; .*next: 5", row("developer")
+    )
+    assert re.search(r"operator +\| held .*next: 6; held: patching", row("operator"))
+    assert host.status()["active"][0]["reason"] == "waits for a review"
+    host.ok("resume", "--agent", "developer")
+    assert "review" not in row("developer")
+    assert "reason" not in host.status()["active"][0]
+    host.ok("pause", "--agent", "developer")
+    assert host.status()["active"][0]["reason"] == ""
+
+
 def test_an_agent_that_was_never_asked_has_a_row(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

@@ -16,7 +16,7 @@ def fault(
 
 def test_a_fault_that_begins_is_news():
     """It is told with its message."""
-    assert fault({}) == News("a", "m", PAGE + "timeout")
+    assert fault({}) == News("a", "m", PAGE + "timeout", "heartbeat")
 
 
 def test_a_fault_that_lasts_is_said_once_an_hour():
@@ -38,8 +38,10 @@ def test_a_fault_that_changes_is_news():
     fault(troubles, "timeout")
     assert fault(troubles, "timeout", "other words", NOON + 30) is None
     changed = fault(troubles, "unauthorized", "wrong key", NOON + 60)
-    assert changed == News("a", "wrong key", PAGE + "unauthorized")
-    assert fault(troubles, "timeout", "m", NOON + 90) == News("a", "m", PAGE + "timeout")
+    assert changed == News("a", "wrong key", PAGE + "unauthorized", "heartbeat")
+    assert fault(troubles, "timeout", "m", NOON + 90) == News(
+        "a", "m", PAGE + "timeout", "heartbeat"
+    )
 
 
 def test_a_fault_that_ends_is_news():
@@ -48,7 +50,7 @@ def test_a_fault_that_ends_is_news():
     fault(troubles, "timeout")
     fault(troubles, "server_error", wall=NOON + 60)
     ended = note_well(troubles, "a", "heartbeat", NOON + 600)
-    assert ended == News("a", "heartbeat is well again after 10 min")
+    assert ended == News("a", "heartbeat is well again after 10 min", about="heartbeat", over=True)
     assert note_well(troubles, "a", "heartbeat", NOON + 630) is None
     assert troubles == {}
 

@@ -357,6 +357,7 @@ EVERYTHING = State(
                 ),
                 announced=True,
                 paused=Moment(NOON - 5, "boot-1", 5_005.25),
+                reason="waits for a review",
                 doomed=Moment(NOON - 2, "boot-2", 8.5),
                 slot={"id": 12, "priority": 50, "note": "\u00fcber", "deep": [{"x": None}]},
             ),
