@@ -16,7 +16,7 @@ from generated import ROOT, write_or_check
 from hfcal import __version__
 from hfcal.cli.app import make_app
 from hfcal.cli.shared import shared_options
-from hfcal.settings import KEYS
+from hfcal.config.settings import KEYS
 
 PAGE = ROOT / "man" / "hfcal.1"
 

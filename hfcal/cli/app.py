@@ -191,8 +191,8 @@ def _bug(error: Exception, shared: Shared) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if "hfcal.log" in sys.modules:
-        sys.modules["hfcal.log"].log_bug(error)
+    if "hfcal.views.log" in sys.modules:
+        sys.modules["hfcal.views.log"].log_bug(error)
     message = f"a bug in hfcal, please report it: {type(error).__name__}: {error}"
     _report("internal", message, shared)
     return exits.INTERNAL

@@ -48,7 +48,7 @@ def path(context: typer.Context) -> int:
     Example:
       $EDITOR "$(hfcal config path)"
     """
-    from hfcal.settings import config_path, exists
+    from hfcal.config.settings import config_path, exists
 
     shared = shared_of(context)
     found = config_path(shared.options(), os.environ)
@@ -73,8 +73,8 @@ def set_(
       hfcal config set agents '["developer", "operator"]'
       hfcal config set wake.timeout 60s
     """
-    from hfcal.configfile import change, names_in
-    from hfcal.settings import config_path
+    from hfcal.config.file import change, names_in
+    from hfcal.config.settings import config_path
 
     shared = shared_of(context)
     for word in (key, value):
@@ -120,9 +120,9 @@ def init(
         --wake-command 'my-agent --message {message}'
     """
     from hfcal.cli.setup import Answers, try_backend
-    from hfcal.configfile import check, new_text, save
+    from hfcal.config.file import check, new_text, save
+    from hfcal.config.settings import config_path, exists
     from hfcal.errors import ConfigError
-    from hfcal.settings import config_path, exists
 
     shared = shared_of(context)
     found = config_path(shared.options(), os.environ)

@@ -19,9 +19,9 @@ def doctor(context: typer.Context) -> int:
     Example:
       hfcal doctor
     """
+    from hfcal.config.settings import config_path, load
     from hfcal.doctor import Host, examine
-    from hfcal.settings import config_path, load
-    from hfcal.views.findings import finding_lines, findings_document
+    from hfcal.doctor.render import finding_lines, findings_document
 
     shared = shared_of(context)
     errors: list[HfcalError] = []

@@ -12,7 +12,7 @@ from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
 from hfcal.errors import HfcalError, UnknownAgentError
 
 if TYPE_CHECKING:
-    from hfcal.state.records import State
+    from hfcal.core.records import State
 
 
 class InUseError(HfcalError):
@@ -37,9 +37,9 @@ def forget(
     Example:
       hfcal forget tester
     """
-    from hfcal.mending import forget as do
-    from hfcal.mending import holds_back
-    from hfcal.state.records import AgentState, State
+    from hfcal.core.records import AgentState, State
+    from hfcal.core.repair import forget as do
+    from hfcal.core.repair import holds_back
 
     shared = shared_of(context)
     settings = shared.settings(say_passed_over)

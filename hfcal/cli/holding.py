@@ -10,8 +10,8 @@ from hfcal.cli.shared import Shared, duration_option, print_json, say, say_passe
 from hfcal.errors import UsageError
 
 if TYPE_CHECKING:
-    from hfcal.settings import Settings
-    from hfcal.state.records import State
+    from hfcal.config.settings import Settings
+    from hfcal.core.records import State
 
 _ALL = typer.Option(False, "--all", help="All agents that hfcal knows.")  # noqa: FBT003
 
@@ -31,7 +31,7 @@ def hold(
       hfcal hold --agent developer --for 2h --reason "host is being patched"
     """
     from hfcal.clock import now, rfc3339
-    from hfcal.state.records import Hold
+    from hfcal.core.records import Hold
     from hfcal.text import one_line
 
     seconds = None if for_ is None else duration_option("--for", for_)

@@ -12,7 +12,7 @@ from hfcal.cli.shared import Shared, duration_option, pass_over, print_json, say
 from hfcal.errors import NoActiveSlotError, UsageError, page_of
 
 if TYPE_CHECKING:
-    from hfcal.words import Accepted, Request
+    from hfcal.core.commands import Accepted, Request
 
 _SLOT = typer.Option(None, metavar="IDENT", help="The slot; refused if another one is active.")
 _REASON = typer.Option("", metavar="TEXT", help="Why, for the history.")
@@ -104,8 +104,8 @@ def _run(
     reason: str = "",
     duration: str | None = None,
 ) -> int:
-    from hfcal.lifecycle import Lifecycle
-    from hfcal.words import Request
+    from hfcal.core.commands import Request
+    from hfcal.engine.lifecycle import Lifecycle
 
     shared = shared_of(context)
     request = Request(

@@ -30,7 +30,7 @@ def metrics(
       * * * * *  hfcal metrics --textfile /var/lib/node_exporter/hfcal.prom
     """
     from hfcal.clock import now
-    from hfcal.files import replace_file
+    from hfcal.system.files import replace_file
     from hfcal.views.metrics import metrics_text
 
     shared = shared_of(context)

@@ -14,9 +14,9 @@ from hfcal.cli.shared import Shared, print_json, say_passed_over, shared_of
 from hfcal.errors import HfcalError, LockedError
 
 if TYPE_CHECKING:
-    from hfcal.mending import Found
+    from hfcal.core.records import State
+    from hfcal.core.repair import Found
     from hfcal.state.file import StateFile
-    from hfcal.state.records import State
 
 queue = typer.Typer(
     help="See and mend what waits to be sent or was refused.",
@@ -49,7 +49,7 @@ def list_(context: typer.Context) -> int:
       hfcal queue list --agent developer
     """
     from hfcal.clock import now
-    from hfcal.state.records import State
+    from hfcal.core.records import State
 
     shared = shared_of(context)
     moment = now()
@@ -79,7 +79,7 @@ def retry(
     Example, after the backend was mended:
       hfcal queue retry 12
     """
-    from hfcal.mending import retry as do
+    from hfcal.core.repair import retry as do
 
     return _mend(shared_of(context), ident, "retry", do, "the next tick sends them", yes=yes)
 
@@ -96,7 +96,7 @@ def drop(
     Example:
       hfcal queue drop 12 --yes
     """
-    from hfcal.mending import drop as do
+    from hfcal.core.repair import drop as do
 
     return _mend(shared_of(context), ident, "drop", do, "the backend is never told", yes=yes)
 
@@ -110,8 +110,8 @@ def _mend(
     *,
     yes: bool,
 ) -> int:
-    from hfcal.mending import find
-    from hfcal.state.records import State
+    from hfcal.core.records import State
+    from hfcal.core.repair import find
 
     state_file = shared.state_file(shared.settings(say_passed_over))
     seen = find(state_file.read() or State(created=0.0), ident, shared.agents)
@@ -164,7 +164,7 @@ def speaking_for(state_file: StateFile, agents: list[str]) -> Iterator[None]:
 
 
 def _require_open(shared: Shared, state: State, found: list[Found]) -> None:
-    from hfcal.mending import past_retrying
+    from hfcal.core.repair import past_retrying
 
     for slot in found:
         for refusal in past_retrying(state, slot):

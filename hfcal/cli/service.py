@@ -99,8 +99,8 @@ def _installed(shared: Shared, *, system: bool) -> Installed:
 
 def _write(shared: Shared, installed: Installed, units: list[Unit], directory: Path) -> int:
     from hfcal.errors import ConfigError
-    from hfcal.files import replace_file
     from hfcal.service.units import steps
+    from hfcal.system.files import replace_file
 
     paths = [directory / unit.name for unit in units]
     try:

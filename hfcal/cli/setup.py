@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from hfcal import readers
 from hfcal.cli.shared import Shared, require_text
+from hfcal.config import values as readers
+from hfcal.config.settings import KEYS, from_option, read_key_file
 from hfcal.errors import ConfigError, UsageError
-from hfcal.settings import KEYS, from_option, read_key_file
 
 if TYPE_CHECKING:
-    from hfcal.settings import Settings
+    from hfcal.config.settings import Settings
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from hfcal.errors import HfcalError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hfcal.settings import Options, Settings
+    from hfcal.config.settings import Options, Settings
     from hfcal.state.file import StateFile
 
 
@@ -47,7 +47,7 @@ class Shared:
 
     def options(self) -> Options:
         """The part that settings depend on."""
-        from hfcal.settings import Options
+        from hfcal.config.settings import Options
 
         return Options(
             config=Path(self.config) if self.config else None,
@@ -63,13 +63,13 @@ class Shared:
     def settings(
         self, pass_over: Callable[[HfcalError], None] | None = None, text: str | None = None
     ) -> Settings:
-        """All settings; see `hfcal.settings.load`."""
-        from hfcal.settings import load
+        """All settings; see `hfcal.config.settings.load`."""
+        from hfcal.config.settings import load
 
         settings = load(self.options(), os.environ, pass_over=pass_over, text=text)
         if settings.log_file is not None:
-            from hfcal.log import open_log
-            from hfcal.readers import LEVELS
+            from hfcal.config.values import LEVELS
+            from hfcal.views.log import open_log
 
             least = ("debug", "info")[self.verbose < 2] if self.verbose else settings.log_level
             level = min(least, settings.log_level, key=LEVELS.index)
@@ -107,7 +107,7 @@ class Shared:
         def lost(message: str) -> None:
             say(message)
             if settings.log_file is not None:
-                from hfcal.log import log_lost
+                from hfcal.views.log import log_lost
 
                 log_lost(message)
 
@@ -215,7 +215,7 @@ def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> Ty
 
 
 def _agent(where: str, agent_id: str) -> str:
-    from hfcal.ids import AGENT_IDS, valid_agent_id
+    from hfcal.core.ids import AGENT_IDS, valid_agent_id
 
     if valid_agent_id(agent_id):
         return agent_id
@@ -228,7 +228,7 @@ def duration_option(where: str, text: str) -> float:
     Raises:
         UsageError: It is none.
     """
-    from hfcal.readers import duration
+    from hfcal.config.values import duration
 
     try:
         return duration(text)

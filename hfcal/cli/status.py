@@ -35,7 +35,7 @@ def status(
       hfcal status --check
     """
     from hfcal.clock import now
-    from hfcal.state.records import State
+    from hfcal.core.records import State
     from hfcal.views.documents import status_document
 
     shared = shared_of(context)

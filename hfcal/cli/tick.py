@@ -15,10 +15,10 @@ from hfcal.cli.shared import Shared, can_draw, print_json, say, shared_of
 from hfcal.errors import HfcalError, InterruptedByUserError, StateError
 
 if TYPE_CHECKING:
-    from hfcal.report import TickReport
-    from hfcal.settings import Settings
-    from hfcal.tick import Tick
-    from hfcal.workers import Workers
+    from hfcal.backend.pool import Workers
+    from hfcal.config.settings import Settings
+    from hfcal.core.report import TickReport
+    from hfcal.engine.tick import Tick
 
 
 def tick(
@@ -35,7 +35,7 @@ def tick(
     Example, in a crontab:
       * * * * *  hfcal tick
     """
-    from hfcal.news import ABOUT_LOG
+    from hfcal.core.notices import ABOUT_LOG
 
     shared = shared_of(context)
     settings = shared.settings()
@@ -43,27 +43,27 @@ def tick(
     settings.require_agents()
     job = None
     if dry_run:
-        from hfcal.dryrun import dry_run as run_dry
+        from hfcal.engine.dry_run import dry_run as run_dry
 
         report = run_dry(settings, shared.state_file(settings).read())
     else:
         job = tick_maker(shared, settings)(())
         _stop_on_signals(job)
         if settings.log_file is not None:
-            from hfcal.log import keep_fault
+            from hfcal.views.log import keep_fault
 
             keep_fault()
         try:
             report = _run(job, shared)
         except HfcalError as error:
             if settings.log_file is not None:
-                from hfcal.log import log_failure
+                from hfcal.views.log import log_failure
 
                 log_failure(error.kind, error.message)
                 _tell_log_fault(None)
             raise
     if settings.log_file is not None:
-        from hfcal.log import log_tick
+        from hfcal.views.log import log_tick
 
         log_tick(report)
     if job is not None:
@@ -80,11 +80,11 @@ def tick_maker(shared: Shared, settings: Settings) -> Callable[[Collection[Tick]
     Returns:
         What makes a tick, given those that are still under way.
     """
-    from hfcal.settings import with_present_key
-    from hfcal.tick import Tick
+    from hfcal.backend.pool import make_workers
+    from hfcal.config.settings import with_present_key
+    from hfcal.engine.tick import Tick
     from hfcal.wake.message import Commands, own_program
     from hfcal.wake.wakers import Wakers
-    from hfcal.workers import make_workers
 
     wakers = Wakers(settings, answer_on_stdout=shared.json)
     files = [shared.state_file(settings, share=True)]
@@ -122,8 +122,8 @@ def exit_code(report: TickReport) -> int:
 
 def _tell_log_fault(job: Tick | None) -> None:
     """Say what is new of a log that can't be written; as news of the tick, if it could be made."""
-    from hfcal.log import tell_fault
-    from hfcal.news import folded
+    from hfcal.core.notices import folded
+    from hfcal.views.log import tell_fault
 
     try:
         news = tell_fault(None if job is None else job.file)
@@ -154,7 +154,7 @@ def _stop_on_signals(job: Tick) -> None:
 
 def _show(report: TickReport, shared: Shared) -> None:
     """The answer on stdout; to cron only what is news, on stderr."""
-    from hfcal.news import folded
+    from hfcal.core.notices import folded
 
     if shared.json:
         from hfcal.views.documents import tick_document

@@ -12,7 +12,7 @@ from hfcal.cli.shared import can_draw, shared_of
 from hfcal.cli.tick import tick_maker
 
 if TYPE_CHECKING:
-    from hfcal.tick import Tick
+    from hfcal.engine.tick import Tick
 
 
 def watch(
@@ -32,8 +32,8 @@ def watch(
     """
     import gc
 
+    from hfcal.engine.watch import Watch
     from hfcal.views.screens import JsonScreen, LineScreen
-    from hfcal.watch import Watch
 
     shared = shared_of(context)
     shared.interval = interval

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 
-from hfcal.bridge import Bridge, make_bridge
+from hfcal.backend.bridge import Bridge, make_bridge
+from hfcal.backend.pool import make_workers
 from hfcal.clock import age
+from hfcal.config.settings import Settings
+from hfcal.core.notices import names
+from hfcal.core.records import AgentState
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import BridgeError, Fault
-from hfcal.news import names
-from hfcal.settings import Settings
-from hfcal.state.records import AgentState
-from hfcal.workers import make_workers
 
 _CLOCK_WARNING, _CLOCK_ERROR = 5.0, 60.0
 

@@ -8,11 +8,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from hfcal.config.risks import risks_of
+from hfcal.config.values import STDERR
+from hfcal.core.notices import ABOUT_LOG
 from hfcal.doctor.finding import Finding, Host
-from hfcal.log import LOG_FLAGS
-from hfcal.news import ABOUT_LOG
-from hfcal.readers import STDERR
-from hfcal.risks import risks_of
+from hfcal.views.log import LOG_FLAGS
 from hfcal.views.settings import masked
 
 

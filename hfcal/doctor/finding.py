@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from hfcal.configfile import check, read_text
+from hfcal.config.file import check, read_text
+from hfcal.config.settings import Settings, exists
+from hfcal.core.records import State
 from hfcal.errors import ConfigError, HfcalError, StateError, UnreadableConfigError
-from hfcal.files import is_shared
-from hfcal.owners import as_user, owner_of
-from hfcal.settings import Settings, exists
 from hfcal.state.file import StateFile
-from hfcal.state.records import State
+from hfcal.system.files import is_shared
+from hfcal.system.owners import as_user, owner_of
 from hfcal.wake.message import own_program
 
 

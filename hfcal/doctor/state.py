@@ -13,15 +13,15 @@ from pathlib import Path
 
 from hfcal import __version__
 from hfcal.clock import age, now, zone_of
+from hfcal.core.health import failing_wakes, stale_after, waits_too_long
+from hfcal.core.protocol import parse_slot
+from hfcal.core.records import AgentState, State
+from hfcal.core.repair import find, holds_back, past_retrying
+from hfcal.core.scheduler import SLACK, due_at
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import DamagedStateError, StateError
-from hfcal.files import is_shared, shared_group
-from hfcal.health import failing_wakes, stale_after, waits_too_long
-from hfcal.mending import find, holds_back, past_retrying
-from hfcal.model import parse_slot
-from hfcal.owners import closed_to_group, group_name, owner_of
-from hfcal.scheduler import SLACK, due_at
-from hfcal.state.records import AgentState, State
+from hfcal.system.files import is_shared, shared_group
+from hfcal.system.owners import closed_to_group, group_name, owner_of
 
 _LEAST_SPACE = 50 * 1024 * 1024
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hfcal.config.toml_edit import Names, quoted, written
+from hfcal.core.ids import JsonObject
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import ConfigError
-from hfcal.ids import JsonObject
-from hfcal.tomledit import Names, quoted, written
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.secrets import HasSecrets
 from hfcal.wake.wakers import Wakers

@@ -194,7 +194,7 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[str]:
 
 
 def ssl_context(ca_file: Path | None) -> ssl.SSLContext:
-    """What trusts these certificates, or those that come with httpx; see `hfcal.http.trust`."""
+    """What trusts these certificates, or those that come with httpx; see `client.trust`."""
     return _ssl_context(ca_file, _mtime(ca_file))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hfcal.readers import STDERR
+from hfcal.config.values import STDERR
 from hfcal.service.installed import Installed
 
 _READ_ONLY = ("/usr", "/boot", "/efi", "/etc")  # by ProtectSystem=full

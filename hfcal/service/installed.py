@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hfcal.config.settings import KEYS, Settings
+from hfcal.config.values import STDERR
+from hfcal.engine.tick import WAKES_UNTIL
 from hfcal.errors import ConfigError
-from hfcal.readers import STDERR
-from hfcal.settings import KEYS, Settings
-from hfcal.tick import WAKES_UNTIL
 from hfcal.wake.adapter import Needs
 
 LOCK_TIMEOUT = 30.0  # seconds; the default of --lock-timeout

@@ -7,10 +7,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from hfcal.config.settings import SYSTEM_STATE
 from hfcal.errors import ConfigError
 from hfcal.service.hardening import hardening
 from hfcal.service.installed import Installed
-from hfcal.settings import SYSTEM_STATE
 
 _OWN_LIMIT = 10.0  # seconds; a tick more often than that is for `watch`
 

@@ -17,9 +17,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 from hfcal.clock import EARLIEST, FARTHEST
-from hfcal.ids import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
-from hfcal.state import records
-from hfcal.state.records import SCHEMA, State, Update
+from hfcal.core import records
+from hfcal.core.ids import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
+from hfcal.core.records import SCHEMA, State, Update
 
 _Record = TypeVar("_Record")
 _Decoder = Callable[[Any, str], Any]

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from hfcal.core.records import State
 from hfcal.errors import StateError
 from hfcal.state.file import StateFile
-from hfcal.state.records import State
 
 T = TypeVar("T")
 Change = Callable[[State], T]

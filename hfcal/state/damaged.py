@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hfcal.core.ids import valid_agent_id
+from hfcal.core.records import Ended, State, Update
 from hfcal.errors import StateError
-from hfcal.files import open_or_make
-from hfcal.ids import valid_agent_id
 from hfcal.state.codec import decode, parse
-from hfcal.state.records import Ended, State, Update
+from hfcal.system.files import open_or_make
 
 _DECODER = json.JSONDecoder()
 _SPACE = {" ", "\t", "\r", "\n"}

@@ -16,17 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.clock import now, rfc3339
+from hfcal.core.records import State
 from hfcal.errors import DamagedStateError, StateError, page_of
-from hfcal.files import (
+from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
+from hfcal.system.files import (
     give_to_owner,
     make_private,
     share_file,
     shared_group,
 )
-from hfcal.owners import owner_hint, owner_of
-from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
-from hfcal.state.locks import AgentLocks, LockFile
-from hfcal.state.records import State
+from hfcal.system.locks import AgentLocks, LockFile
+from hfcal.system.owners import owner_hint, owner_of
 
 MAX_BYTES = 256 * 1024 * 1024
 _NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}

@@ -7,8 +7,8 @@ from collections import Counter
 from rich.text import Text
 
 from hfcal.clock import Moment, age
-from hfcal.health import failing_wakes, hold_in_force, is_overdue, stale_agents
-from hfcal.state.records import ActiveState, AgentState, FailedWake, State
+from hfcal.core.health import failing_wakes, hold_in_force, is_overdue, stale_agents
+from hfcal.core.records import ActiveState, AgentState, FailedWake, State
 from hfcal.text import one_line
 from hfcal.views.grid import Grid
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hfcal.clock import Moment, age
-from hfcal.health import failing_wakes, is_overdue, stale_agents, waits_too_long
-from hfcal.news import names
-from hfcal.state.records import State
+from hfcal.core.health import failing_wakes, is_overdue, stale_agents, waits_too_long
+from hfcal.core.notices import names
+from hfcal.core.records import State
 from hfcal.text import one_line
 
 

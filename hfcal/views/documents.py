@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfcal.clock import Moment, rfc3339
-from hfcal.health import hold_in_force, is_overdue, stale_agents
+from hfcal.core.health import hold_in_force, is_overdue, stale_agents
 
 if TYPE_CHECKING:
     # `status` is to start fast, so it doesn't load what only the other documents are made of.
+    from hfcal.core.commands import Accepted
+    from hfcal.core.ids import JsonObject
+    from hfcal.core.outbox import Delivery
+    from hfcal.core.records import Active, HistoryEntry, Refusal, State, Update
+    from hfcal.core.report import AgentReport, TickReport
     from hfcal.errors import Fault
-    from hfcal.ids import JsonObject
-    from hfcal.outbox import Delivery
-    from hfcal.report import AgentReport, TickReport
-    from hfcal.state.records import Active, HistoryEntry, Refusal, State, Update
-    from hfcal.words import Accepted
 
 SCHEMA = 1
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hfcal.clock import rfc3339
-from hfcal.report import AgentReport, TickReport
-from hfcal.scheduler import Action
+from hfcal.core.commands import Accepted
+from hfcal.core.report import AgentReport, TickReport
+from hfcal.core.scheduler import Action
 from hfcal.text import one_line
-from hfcal.words import Accepted
 
 _WORDS = {
     Action.IDLE: "idle, no slots listed",

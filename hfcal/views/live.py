@@ -23,12 +23,12 @@ from rich.segment import Segment
 from rich.text import Text
 
 from hfcal.clock import Moment, now, rfc3339
+from hfcal.core.notices import folded, names
+from hfcal.core.records import HistoryEntry, State
+from hfcal.core.report import Progress, TickReport
+from hfcal.core.scheduler import Action
 from hfcal.errors import HfcalError
-from hfcal.news import folded, names
-from hfcal.report import Progress, TickReport
-from hfcal.scheduler import Action
 from hfcal.state.file import StateFile
-from hfcal.state.records import HistoryEntry, State
 from hfcal.text import one_line
 from hfcal.views.agents import agents_grid, counted, notes_of, ranks
 from hfcal.views.grid import console_on, is_plain

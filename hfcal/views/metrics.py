@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from hfcal import __version__
 from hfcal.clock import Moment
-from hfcal.health import hold_in_force, is_overdue, stale_agents
-from hfcal.state.records import State
+from hfcal.core.health import hold_in_force, is_overdue, stale_agents
+from hfcal.core.records import State
 
 Labels = dict[str, str]
 

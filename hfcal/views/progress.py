@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hfcal.report import Progress
+from hfcal.core.report import Progress
 
 _PATIENCE = 1.0  # seconds before anything is shown
 _PERIOD = 0.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfcal.clock import Moment, age
-from hfcal.state.records import Refusal, State, Update
+from hfcal.core.records import Refusal, State, Update
 from hfcal.text import one_line
 
 

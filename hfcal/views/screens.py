@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hfcal.clock import now, rfc3339
+from hfcal.core.notices import folded
+from hfcal.core.report import Progress, TickReport
 from hfcal.errors import HfcalError
-from hfcal.news import folded
-from hfcal.report import Progress, TickReport
 from hfcal.views.documents import error_document, tick_document
 from hfcal.views.lines import tick_sum
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hfcal.ids import JsonObject
-from hfcal.settings import KEYS, Settings
+from hfcal.config.settings import KEYS, Settings
+from hfcal.core.ids import JsonObject
 
 _SECRETS = ("key", "token", "secret", "password", "authorization")
 MASK = "********"

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hfcal.clock import Moment
-from hfcal.state.records import State
+from hfcal.core.records import State
 from hfcal.text import one_line
 from hfcal.views.agents import FREE, agents_grid, ago, counted, notes_of, ranks
 from hfcal.views.grid import Grid, console_on, is_plain

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from hfcal.config.values import closest
+from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
-from hfcal.readers import closest
-from hfcal.state.records import Wake
 
 
 class WakeError(Exception):
@@ -111,7 +111,7 @@ class Table:
 
     def seconds(self, key: str, default: float, *, least: float, most: float) -> float:
         """A duration in seconds."""
-        from hfcal.readers import duration
+        from hfcal.config.values import duration
 
         value = self.take(key, default)
         try:
@@ -176,7 +176,7 @@ class Table:
             # Misspelt, it is there under another name.
             for near in difflib.get_close_matches(key, self._left, 1, 0.6):
                 return ConfigError(f"unknown key {self._where}.{near}; did you mean {key}?")
-        from hfcal.readers import shown
+        from hfcal.config.values import shown
 
         text = "missing" if value is None else shown(value)
         return ConfigError(f"{self._where}.{key} = {text}: allowed: {allowed}")

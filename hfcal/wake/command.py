@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hfcal.state.records import Wake
+from hfcal.core.records import Wake
 from hfcal.text import file_name, json_line, one_line
 from hfcal.wake.adapter import Needs, Table, WakeError
 from hfcal.wake.logs import bound_logs, open_log

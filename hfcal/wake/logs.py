@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from hfcal.files import make_private, open_or_make
+from hfcal.system.files import make_private, open_or_make
 
 LOG_BYTES = 1024 * 1024  # a larger log is cut to its last half
 LOG_FILES = 20  # for each agent

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfcal.ids import JsonObject
-from hfcal.model import EventType, Slot
-from hfcal.state.records import Wake
+from hfcal.core.ids import JsonObject
+from hfcal.core.protocol import EventType, Slot
+from hfcal.core.records import Wake
 from hfcal.text import json_line, one_line
 
 

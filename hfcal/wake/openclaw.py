@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from hfcal.http import Answer
-from hfcal.state.records import Wake
+from hfcal.core.records import Wake
+from hfcal.http.client import Answer
 from hfcal.text import one_line
 from hfcal.wake.adapter import Needs, Table, WakeError
 from hfcal.wake.secrets import Secret

@@ -6,7 +6,7 @@ import sys
 import threading
 from dataclasses import dataclass
 
-from hfcal.state.records import Wake
+from hfcal.core.records import Wake
 from hfcal.wake.adapter import Needs, WakeError
 
 

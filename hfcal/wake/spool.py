@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hfcal.clock import now
-from hfcal.files import make_private
-from hfcal.state.records import Wake
+from hfcal.core.records import Wake
+from hfcal.system.files import make_private
 from hfcal.text import file_name, json_line
 from hfcal.wake.adapter import Needs, Table, WakeError, payload
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from hfcal.config.settings import Settings
+from hfcal.config.values import shown
+from hfcal.core.ids import JsonObject
 from hfcal.errors import ConfigError
-from hfcal.ids import JsonObject
-from hfcal.readers import shown
-from hfcal.settings import Settings
 from hfcal.wake.adapter import Adapter, Needs, Table, Tidies
 
 ADAPTERS = ("command", "webhook", "openclaw", "spool", "print")

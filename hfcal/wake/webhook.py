@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hfcal.http import Answer, HttpClient, HttpError, trust
-from hfcal.state.records import Wake
+from hfcal.core.records import Wake
+from hfcal.http.client import Answer, HttpClient, HttpError, trust
 from hfcal.text import one_line
 from hfcal.wake.adapter import Needs, Table, WakeError, absolute, payload
 from hfcal.wake.secrets import Secret, header_value

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hfcal.core.records import State
 from hfcal.errors import StateError
 from hfcal.sim.server import Simulator
 from hfcal.state.file import StateFile
-from hfcal.state.records import State
 from tests.crashes.forks import Forks, Run
 from tests.crashes.steps import UNHARMED, Fate
 

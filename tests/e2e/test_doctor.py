@@ -161,7 +161,7 @@ def _other_version(host: Host) -> None:
 
 def _misspelt(host: Host) -> None:
     """The rest of the config counts all the same."""
-    host.configure(concurency=3, log_file=str(host.root / "logs" / "hfcal.log"))
+    host.configure(concurency=3, log_file=str(host.root / "logs" / "hfcal.views.log"))
 
 
 def _nothing_set(host: Host) -> None:
@@ -394,7 +394,7 @@ def test_a_clock_that_differs_is_told(ahead: int, severity: str, make_host: Make
     ("change", "code"),
     [
         ("shutil.disk_usage = lambda _: shutil._ntuple_diskusage(9, 9, 1)", "disk-full"),
-        ("hfcal.risks.network_file_system = lambda _: 'nfs4'", "network-file-system"),
+        ("hfcal.config.risks.network_file_system = lambda _: 'nfs4'", "network-file-system"),
     ],
 )
 def test_what_no_test_can_have_here_is_found(
@@ -403,7 +403,7 @@ def test_what_no_test_can_have_here_is_found(
     """A full disk, and a network's: what tells of them is made up."""
     host = make_host(make_backend())
     host.tick()
-    lines = ["import shutil, sys, hfcal.risks", "from hfcal.cli.app import main", change]
+    lines = ["import shutil, sys, hfcal.config.risks", "from hfcal.cli.app import main", change]
     done = host.python("\n".join([*lines, "sys.exit(main(['doctor', '--json']))"]))
     assert done.code == 1
     assert code in {f["code"] for f in done.json["findings"]}

@@ -271,9 +271,9 @@ def test_a_bug_that_one_agent_meets_is_an_event(
     """With its traceback; without a log nothing of that is printed."""
     host = make_host(make_backend())
     lines = [
-        "import sys, hfcal.bridge",
+        "import sys, hfcal.backend.bridge",
         "from hfcal.cli.app import main",
-        "hfcal.bridge.Bridge.heartbeat = lambda *_: 1 / 0",
+        "hfcal.backend.bridge.Bridge.heartbeat = lambda *_: 1 / 0",
         "sys.exit(main(['tick', '--json']))",
     ]
     assert "Traceback" not in host.python("\n".join(lines)).stderr

@@ -325,7 +325,7 @@ def test_no_command_imports_what_it_does_not_need(
     status = imports("status", "--json")
     assert status & {*never, "rich", "httpx", "httpcore", "hfcal.http", "hfcal.sim"} == set()
     complete = imports("complete", "--json")
-    assert complete & {*never, "rich", "hfcal.sim", "hfcal.tick"} == set()
+    assert complete & {*never, "rich", "hfcal.sim", "hfcal.engine.tick"} == set()
     refused = imports("complete", "--json", code=3)
     assert refused & {*never, "rich", "httpx", "httpcore", "hfcal.http"} == set()
     assert imports("status") & {*never, "httpx", "httpcore"} == set()

@@ -13,8 +13,23 @@ from hfcal.cli import main
 main(sys.argv[1:])
 print("LOADED", *sys.modules)
 """
-_HTTP = {"httpx", "httpcore", "h11", "ssl", "logging", "email", "hfcal.http", "hfcal.bridge"}
-_TICK = {"hfcal.tick", "hfcal.workers", "hfcal.wake.message", "hfcal.scheduler", "hfcal.model"}
+_HTTP = {
+    "httpx",
+    "httpcore",
+    "h11",
+    "ssl",
+    "logging",
+    "email",
+    "hfcal.http",
+    "hfcal.backend.bridge",
+}
+_TICK = {
+    "hfcal.engine.tick",
+    "hfcal.backend.pool",
+    "hfcal.wake.message",
+    "hfcal.core.scheduler",
+    "hfcal.core.protocol",
+}
 _SHOWN = {"rich.console", "rich.table", "hfcal.views.tables", "hfcal.views.live"}
 _NEVER = {
     "asyncio",
@@ -68,9 +83,14 @@ def test_a_tick_loads_no_more_than_it_uses(make_backend: MakeBackend, make_host:
     host = make_host(make_backend())
     found = loaded(host, "tick")
     assert not found & (_NEVER | _SHOWN)
-    others = {"hfcal.wake.webhook", "hfcal.wake.openclaw", "hfcal.wake.spool", "hfcal.dryrun"}
+    others = {
+        "hfcal.wake.webhook",
+        "hfcal.wake.openclaw",
+        "hfcal.wake.spool",
+        "hfcal.engine.dry_run",
+    }
     assert not found & others
-    assert found >= {"hfcal.tick", "hfcal.http"}
+    assert found >= {"hfcal.engine.tick", "hfcal.http"}
 
 
 def test_complete_loads_no_tick(make_backend: MakeBackend, make_host: MakeHost) -> None:
@@ -78,7 +98,9 @@ def test_complete_loads_no_tick(make_backend: MakeBackend, make_host: MakeHost) 
     host = make_host(make_backend(slots=[{"agent": "developer", "id": 4}]))
     host.tick()
     found = loaded(host, "complete")
-    assert not found & (_NEVER | _SHOWN | {"hfcal.tick", "hfcal.workers", "hfcal.agentpass"})
+    assert not found & (
+        _NEVER | _SHOWN | {"hfcal.engine.tick", "hfcal.backend.pool", "hfcal.engine.agent_pass"}
+    )
     assert "hfcal.http" in found
 
 

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from hfcal.clock import now
-from hfcal.ids import SlotRef
+from hfcal.core.ids import SlotRef
+from hfcal.core.records import SCHEMA, Active, ActiveState, State, Update
 from hfcal.state.codec import encode_state
-from hfcal.state.records import SCHEMA, Active, ActiveState, State, Update
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import DEADLINE, Host, Result, wait_until
 

@@ -7,9 +7,9 @@ import time
 from datetime import UTC, datetime
 
 from hfcal.clock import Moment, now
-from hfcal.ids import SlotRef
+from hfcal.core.ids import SlotRef
+from hfcal.core.records import Active, ActiveState, AgentState, HistoryEntry, State, Update
 from hfcal.state.codec import encode_state
-from hfcal.state.records import Active, ActiveState, AgentState, HistoryEntry, State, Update
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import ESCAPE, Host, wait_past
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hfcal.state.locks import LockFile
+from hfcal.system.locks import LockFile
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.support import Backend, Host, wait_until
 

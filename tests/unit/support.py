@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 import hfcal
 from hfcal.clock import Moment
-from hfcal.ids import SlotRef
-from hfcal.model import Heartbeat, Slot, parse_heartbeat, parse_slot
-from hfcal.state.records import Active, ActiveState, Wake
+from hfcal.core.ids import SlotRef
+from hfcal.core.protocol import Heartbeat, Slot, parse_heartbeat, parse_slot
+from hfcal.core.records import Active, ActiveState, Wake
 
 TODAY = "2026-11-23"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()

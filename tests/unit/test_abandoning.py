@@ -1,13 +1,13 @@
-"""hfcal.slots: a slot of which the agent says nothing is abandoned."""
+"""hfcal.core.memory: a slot of which the agent says nothing is abandoned."""
 
 import copy
 
 import pytest
 
-from hfcal.course import Ending, pause
-from hfcal.model import SlotStatus
-from hfcal.slots import abandon_if_overdue, note_taken_for_woken
-from hfcal.state.records import Active, State
+from hfcal.core.memory import abandon_if_overdue, note_taken_for_woken
+from hfcal.core.protocol import SlotStatus
+from hfcal.core.records import Active, State
+from hfcal.core.transitions import Ending, pause
 from tests.unit.support import DAY, HOUR, NOON, an_active, at
 
 FOUR_HOURS = 4 * HOUR

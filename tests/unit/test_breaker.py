@@ -1,8 +1,8 @@
-"""hfcal.breaker: a backend that is away costs one time-out, and one that answers costs none."""
+"""hfcal.backend.breaker: one that is away costs one time-out, one that answers costs none."""
 
 import threading
 
-from hfcal.breaker import IN_A_ROW, Breaker
+from hfcal.backend.breaker import IN_A_ROW, Breaker
 from hfcal.errors import Fault
 
 REFUSED = Fault("unreachable", "refused")

@@ -1,4 +1,4 @@
-"""hfcal.bridge: the four calls, and every fault as a documented kind with what to do about it."""
+"""hfcal.backend.bridge: its calls, and every fault as a documented kind with what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hfcal.bridge import Bridge
+from hfcal.backend.bridge import Bridge
+from hfcal.core.protocol import AgentStatus, SlotStatus
 from hfcal.errors import BridgeError, Fault
-from hfcal.model import AgentStatus, SlotStatus
 from hfcal.sim.scenario import parse_scenario
 from hfcal.sim.server import Simulator
 from tests.unit.support import (

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from hfcal.clock import Moment
-from hfcal.course import Word, end_active, whole_minutes
-from hfcal.errors import Fault
-from hfcal.outbox import Delivery, Result, begin, enqueue, has_work, settle
-from hfcal.scheduler import Action, Policy, decide
-from hfcal.slots import (
+from hfcal.core.memory import (
     abandon_if_overdue,
     forget_old,
     note_wake_failed,
 )
+from hfcal.core.outbox import Delivery, Result, begin, enqueue, has_work, settle
+from hfcal.core.records import Active, Ended, State
+from hfcal.core.scheduler import Action, Policy, decide
+from hfcal.core.transitions import Word, end_active, whole_minutes
+from hfcal.errors import Fault
 from hfcal.state.file import StateFile
-from hfcal.state.records import Active, Ended, State
 from tests.unit.support import DAY, HOUR, NOON, an_active, at, beat, listed, ref
 
 FOUR_HOURS = 4 * HOUR

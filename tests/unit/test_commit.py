@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import hfcal.state.commit
+from hfcal.core.records import State
 from hfcal.errors import StateError
 from hfcal.state.commit import GroupCommit
 from hfcal.state.file import StateFile
-from hfcal.state.records import State
 
 
 @pytest.fixture

@@ -1,20 +1,20 @@
-"""hfcal.course: a slot begun, paused, resumed and ended by its agent's word."""
+"""hfcal.core.transitions: a slot begun, paused, resumed and ended by its agent's word."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfcal.course import Word, end_active, end_other, pause, resume, whole_minutes
-from hfcal.slots import (
+from hfcal.core.memory import (
     ended_before,
     give_up_uncertain,
 )
-from hfcal.state.records import (
+from hfcal.core.records import (
     ActiveState,
     FailedWake,
     Outcome,
     State,
 )
+from hfcal.core.transitions import Word, end_active, end_other, pause, resume, whole_minutes
 from tests.unit.support import (
     HOUR,
     NOON,

@@ -1,4 +1,4 @@
-"""hfcal.delivery: one agent's outbox on its way, and promises 2 to 4 under random failures."""
+"""hfcal.engine.delivery: an outbox on its way, and promises 2 to 4 under random failures."""
 
 import time
 from collections import Counter
@@ -20,17 +20,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hfcal import delivery, lifecycle, slots, words
 from hfcal.clock import Moment
-from hfcal.delivery import Courier
+from hfcal.core import commands as words
+from hfcal.core import memory as slots
+from hfcal.core.commands import Request, take
+from hfcal.core.ids import SlotRef
+from hfcal.core.outbox import enqueue, learn, unresolved
+from hfcal.core.protocol import Heartbeat, parse_slots
+from hfcal.core.records import State, Wake
+from hfcal.core.scheduler import Action, Policy, decide
+from hfcal.engine import delivery, lifecycle
+from hfcal.engine.delivery import Courier
 from hfcal.errors import BridgeError, Fault, HfcalError
-from hfcal.ids import SlotRef
-from hfcal.model import Heartbeat, parse_slots
-from hfcal.outbox import enqueue, learn, unresolved
-from hfcal.scheduler import Action, Policy, decide
 from hfcal.state.codec import decode_state, encode_state
-from hfcal.state.records import State, Wake
-from hfcal.words import Request, take
 from tests.unit.support import NOON, TODAY, an_active, at, ref
 
 T = TypeVar("T")

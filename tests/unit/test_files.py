@@ -1,8 +1,8 @@
-"""hfcal.files: what kind of file system a path is on."""
+"""hfcal.system.files: what kind of file system a path is on."""
 
 import pytest
 
-from hfcal.files import network_file_system
+from hfcal.system.files import network_file_system
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -1,8 +1,8 @@
-"""hfcal.health: held, late, overdue, failing, at the second."""
+"""hfcal.core.health: held, late, overdue, failing, at the second."""
 
 import pytest
 
-from hfcal.health import (
+from hfcal.core.health import (
     failing_wakes,
     hold_in_force,
     is_overdue,
@@ -10,7 +10,7 @@ from hfcal.health import (
     stale_agents,
     waits_too_long,
 )
-from hfcal.state.records import AgentState, FailedWake, Hold, State, Update
+from hfcal.core.records import AgentState, FailedWake, Hold, State, Update
 from tests.unit.support import NOON, a_wake, an_active, at, ref
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hfcal import __version__
-from hfcal.http import MAX_ANSWER_BYTES, Answer, HttpClient, HttpError
+from hfcal.http.client import MAX_ANSWER_BYTES, Answer, HttpClient, HttpError
 from tests.unit.support import (
     RawRequest,
     RawServer,
@@ -519,7 +519,7 @@ def test_closing_twice_is_no_failure():
 
 def test_a_connection_is_made_anew_when_it_is_old(monkeypatch):
     """So that a backend that moved is looked up again."""
-    monkeypatch.setattr("hfcal.http._MOST_AGE", -1.0)
+    monkeypatch.setattr("hfcal.http.client._MOST_AGE", -1.0)
     with RawServer(answering(raw_answer())) as server, client_of(server.url) as client:
         for _ in range(3):
             client.request("GET", "/", seconds=5)

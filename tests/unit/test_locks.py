@@ -1,4 +1,4 @@
-"""hfcal.state.locks: kernel locks, one holder at a time, none ever stuck."""
+"""hfcal.system.locks: kernel locks, one holder at a time, none ever stuck."""
 
 import os
 import signal
@@ -9,13 +9,13 @@ import time
 import pytest
 
 from hfcal.errors import LockedError, StateError
-from hfcal.state.locks import AgentLocks, LockFile
+from hfcal.system.locks import AgentLocks, LockFile
 from tests.unit.support import child, hear, run_child, tell
 
 HOLDER = """
     import sys
     from pathlib import Path
-    from hfcal.state.locks import LockFile
+    from hfcal.system.locks import LockFile
 
     lock = LockFile(Path(sys.argv[1]))
     assert lock.try_take()
@@ -145,7 +145,7 @@ def test_children_inherit_no_lock(path, exec_too):
     code = """
         import os, subprocess, sys
         from pathlib import Path
-        from hfcal.state.locks import LockFile
+        from hfcal.system.locks import LockFile
 
         path = Path(sys.argv[1])
         lock = LockFile(path)

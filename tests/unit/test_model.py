@@ -1,4 +1,4 @@
-"""hfcal.model: the protocol's words and shapes, read tolerantly."""
+"""hfcal.core.protocol: the protocol's words and shapes, read tolerantly."""
 
 import json
 import unicodedata
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfcal.ids import MAX_REAL_ID, SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
-from hfcal.model import (
+from hfcal.core.ids import MAX_REAL_ID, SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
+from hfcal.core.protocol import (
     MAX_SLOT_BYTES,
     MAX_SLOTS,
     AgentStatus,

@@ -1,7 +1,7 @@
-"""hfcal.news: a fault that lasts is said once, and then once an hour."""
+"""hfcal.core.notices: a fault that lasts is said once, and then once an hour."""
 
-from hfcal.news import News, folded, note_fault, note_well
-from hfcal.state.records import Trouble
+from hfcal.core.notices import News, folded, note_fault, note_well
+from hfcal.core.records import Trouble
 from tests.unit.support import HOUR, NOON
 
 PAGE = "docs/troubleshooting.md#"

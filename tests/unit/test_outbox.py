@@ -1,4 +1,4 @@
-"""hfcal.outbox: updates in order for each slot, until the backend has answered."""
+"""hfcal.core.outbox: updates in order for each slot, until the backend has answered."""
 
 from datetime import date
 
@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfcal.clock import Moment, utc_date
-from hfcal.errors import Fault
-from hfcal.ids import SlotRef
-from hfcal.outbox import (
+from hfcal.core.ids import SlotRef
+from hfcal.core.outbox import (
     Delivery,
     Result,
     Sending,
@@ -24,7 +23,8 @@ from hfcal.outbox import (
     unresolved,
     waiting_for,
 )
-from hfcal.state.records import Ended, HistoryEntry, Outcome, State, Update
+from hfcal.core.records import Ended, HistoryEntry, Outcome, State, Update
+from hfcal.errors import Fault
 from tests.unit.support import DAY, HOUR, NOON, TODAY, an_active, at, ref, thorough
 
 UNREACHABLE = Fault("unreachable", "cannot connect")

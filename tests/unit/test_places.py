@@ -1,6 +1,6 @@
-"""hfcal.places: how many agents are remembered for a wake at once."""
+"""hfcal.engine.permits: how many agents are remembered for a wake at once."""
 
-from hfcal.places import Places
+from hfcal.engine.permits import Places
 
 
 def taken(places: Places) -> int:

@@ -1,18 +1,18 @@
-"""hfcal.risks: what works but is risky; a tick says it once, and again after it was mended."""
+"""hfcal.config.risks: what works but is risky; said once, and again after it was fixed."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hfcal.report import TickReport
-from hfcal.risks import RISKS, risks_of
-from hfcal.settings import Settings
+from hfcal.backend.pool import make_workers
+from hfcal.config.risks import RISKS, risks_of
+from hfcal.config.settings import Settings
+from hfcal.core.report import TickReport
+from hfcal.engine.tick import Tick
 from hfcal.state.file import StateFile
-from hfcal.tick import Tick
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
-from hfcal.workers import make_workers
 
 KEY = "s3cret-0123456789"
 AWAY = "http://backend.invalid:8000"  # a name that is nobody's, and never will be

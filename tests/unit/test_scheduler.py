@@ -1,4 +1,4 @@
-"""hfcal.scheduler: what is remembered and what the backend says, to what to do."""
+"""hfcal.core.scheduler: what is remembered and what the backend says, to what to do."""
 
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfcal.clock import Moment, rfc3339
-from hfcal.model import SlotStatus, parse_heartbeat
-from hfcal.scheduler import Action, Decision, Policy, decide, due_at
-from hfcal.slots import LONGEST_WAKE_PAUSE
-from hfcal.state.codec import decode_state, encode_state
-from hfcal.state.records import (
+from hfcal.core.memory import LONGEST_WAKE_PAUSE
+from hfcal.core.protocol import SlotStatus, parse_heartbeat
+from hfcal.core.records import (
     AgentState,
     Ended,
     FailedWake,
@@ -20,6 +18,8 @@ from hfcal.state.records import (
     State,
     Update,
 )
+from hfcal.core.scheduler import Action, Decision, Policy, decide, due_at
+from hfcal.state.codec import decode_state, encode_state
 from tests.unit.support import (
     NOON,
     TODAY,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from hfcal.config.settings import KEYS, SYSTEM_STATE, Options, Settings, load
 from hfcal.errors import ConfigError
 from hfcal.service.crontab import crontab
 from hfcal.service.installed import Installed
 from hfcal.service.units import one_text, steps, timer, watcher
-from hfcal.settings import KEYS, SYSTEM_STATE, Options, Settings, load
 from hfcal.wake.adapter import Needs
 
 AGENTS = Needs(34.0, programs=True)

@@ -1,4 +1,4 @@
-"""hfcal.settings: option, environment, config file, default become one set of settings."""
+"""hfcal.config.settings: option, environment, config file, default become one set of settings."""
 
 import os
 import pwd
@@ -12,10 +12,10 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfcal import settings as module
+from hfcal.config import settings as module
+from hfcal.config.settings import KEYS, Options, Settings, config_path, load
+from hfcal.config.values import duration
 from hfcal.errors import ConfigError, HfcalError, UsageError
-from hfcal.readers import duration
-from hfcal.settings import KEYS, Options, Settings, config_path, load
 from tests.unit.support import thorough
 
 SECRET = "s3cret-Key-value"

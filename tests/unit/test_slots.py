@@ -1,12 +1,9 @@
-"""hfcal.slots: a slot remembered, woken, adopted, resolved, forgotten."""
+"""hfcal.core.memory: a slot remembered, woken, adopted, resolved, forgotten."""
 
 import pytest
 
 from hfcal.clock import Moment
-from hfcal.course import Word, end_active, pause
-from hfcal.model import SlotStatus
-from hfcal.scheduler import Action, Policy, decide
-from hfcal.slots import (
+from hfcal.core.memory import (
     UNCERTAIN,
     adopt,
     failed_wake,
@@ -21,7 +18,8 @@ from hfcal.slots import (
     resolve,
     trim_history,
 )
-from hfcal.state.records import (
+from hfcal.core.protocol import SlotStatus
+from hfcal.core.records import (
     Active,
     ActiveState,
     Ended,
@@ -32,6 +30,8 @@ from hfcal.state.records import (
     State,
     Update,
 )
+from hfcal.core.scheduler import Action, Policy, decide
+from hfcal.core.transitions import Word, end_active, pause
 from tests.unit.support import (
     DAY,
     HOUR,

@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfcal.clock import Moment, rfc3339
-from hfcal.ids import MAX_REAL_ID, SlotRef
-from hfcal.state import records
-from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
-from hfcal.state.records import (
+from hfcal.core import records
+from hfcal.core.ids import MAX_REAL_ID, SlotRef
+from hfcal.core.records import (
     SCHEMA,
     Active,
     ActiveState,
@@ -36,6 +35,7 @@ from hfcal.state.records import (
     Update,
     Wake,
 )
+from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
 from tests.unit.support import NOON, an_active, at, json_values, ref, texts, thorough
 
 LAST_SECOND = 253_402_300_799.0  # of the year 9999

@@ -5,9 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfcal.core.records import AgentState, State, Update
 from hfcal.state.codec import encode_state
 from hfcal.state.damaged import salvage_updates
-from hfcal.state.records import AgentState, State, Update
 from tests.unit.support import NOON, json_values, ref, thorough
 from tests.unit.test_state_codec import FULL
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hfcal.core.records import SCHEMA, AgentState, State, Update
 from hfcal.errors import LockedError, StateError
 from hfcal.state.codec import encode_state
 from hfcal.state.file import StateFile
-from hfcal.state.records import SCHEMA, AgentState, State, Update
 from tests.unit.support import NOON, child, hear, ref, run_child, tell, wait_until
 
 

@@ -15,16 +15,29 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hfcal import course, outbox, slots
-from hfcal.bridge import Bridge
+from hfcal.backend.bridge import Bridge
+from hfcal.backend.pool import Workers
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
+from hfcal.config.settings import Settings
+from hfcal.core import memory as slots
+from hfcal.core import outbox
+from hfcal.core import transitions as course
+from hfcal.core.commands import Accepted, Request, take
+from hfcal.core.health import stale_agents
+from hfcal.core.ids import SlotRef, valid_agent_id
+from hfcal.core.notices import note_fault, note_well
+from hfcal.core.protocol import Heartbeat, Slot, SlotStatus
+from hfcal.core.records import (
+    Active,
+    ActiveState,
+    AgentState,
+    HistoryEntry,
+    State,
+    Update,
+)
+from hfcal.core.scheduler import Action, Policy, decide
+from hfcal.engine.tick import Tick
 from hfcal.errors import BridgeError, Fault, HfcalError
-from hfcal.health import stale_agents
-from hfcal.ids import SlotRef, valid_agent_id
-from hfcal.model import Heartbeat, Slot, SlotStatus
-from hfcal.news import note_fault, note_well
-from hfcal.scheduler import Action, Policy, decide
-from hfcal.settings import Settings
 from hfcal.state.codec import (
     NewerSchemaError,
     decode_state,
@@ -33,21 +46,10 @@ from hfcal.state.codec import (
 )
 from hfcal.state.damaged import salvage_updates
 from hfcal.state.file import StateFile
-from hfcal.state.records import (
-    Active,
-    ActiveState,
-    AgentState,
-    HistoryEntry,
-    State,
-    Update,
-)
-from hfcal.tick import Tick
 from hfcal.views.documents import status_document
 from hfcal.views.tables import print_status
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
-from hfcal.words import Accepted, Request, take
-from hfcal.workers import Workers
 from tests.unit.support import DAY, HOUR, NOON, TODAY, beat, listed, ref, texts, thorough
 from tests.unit.test_state_codec import EVERYTHING, numbered, places, records_of, states
 

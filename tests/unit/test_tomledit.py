@@ -1,4 +1,4 @@
-"""hfcal.tomledit: one value of a TOML text is changed, and nothing else."""
+"""hfcal.config.toml_edit: one value of a TOML text is changed, and nothing else."""
 
 import re
 import tomllib
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hfcal.config.toml_edit import changed, dotted, quoted, written
 from hfcal.errors import UsageError
-from hfcal.tomledit import changed, dotted, quoted, written
 from tests.unit.support import thorough
 
 NAMES = ["a", "b", "c=#d", "é"]

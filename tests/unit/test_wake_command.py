@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
-from hfcal.state.records import Wake
 from hfcal.wake import command as module
 from hfcal.wake.adapter import Table, WakeError
 from hfcal.wake.command import CommandAdapter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hfcal.state.records import Wake
+from hfcal.core.records import Wake
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.command import CommandAdapter
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hfcal.state.records import Wake
+from hfcal.core.records import Wake
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.command import CommandAdapter
 from hfcal.wake.logs import LOG_BYTES, LOG_FILES, bound_logs, open_log

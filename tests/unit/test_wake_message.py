@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfcal.model import BadAnswerError, parse_slot
+from hfcal.core.protocol import BadAnswerError, parse_slot
 from hfcal.wake.message import Commands, first_line, new_wake, own_program
 from tests.unit.support import TODAY, json_values, listed, texts, thorough
 

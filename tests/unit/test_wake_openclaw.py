@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from hfcal.config.settings import Settings
+from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
-from hfcal.settings import Settings
-from hfcal.state.records import Wake
 from hfcal.wake.adapter import Table, WakeError
 from hfcal.wake.openclaw import DEFAULT_TIMEOUT, OpenClawAdapter
 from hfcal.wake.wakers import Wakers

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
-from hfcal.state.records import Wake
 from hfcal.wake.adapter import Table, WakeError
 from hfcal.wake.spool import SpoolAdapter
 from tests.unit.support import a_wake, child, hear, run_child, tell, wait_until
@@ -144,7 +144,7 @@ def test_another_agents_file_is_not_this_ones(tmp_path):
 WRITER = """
     import sys, threading
     from pathlib import Path
-    from hfcal.state.records import Wake
+    from hfcal.core.records import Wake
     from hfcal.wake.spool import SpoolAdapter
     made = SpoolAdapter(Path(sys.argv[1]))
     print("ready", flush=True)
@@ -176,7 +176,7 @@ def test_a_reader_never_sees_a_part(tmp_path):
 KILLED = """
     import os, signal, sys, threading
     from pathlib import Path
-    from hfcal.state.records import Wake
+    from hfcal.core.records import Wake
     from hfcal.wake.spool import SpoolAdapter
     calls = 0
     def kill(*_, **__):
@@ -209,7 +209,7 @@ def test_a_kill_before_the_end_leaves_no_json(tmp_path, call):
 FULL = """
     import resource, sys, threading
     from pathlib import Path
-    from hfcal.state.records import Wake
+    from hfcal.core.records import Wake
     from hfcal.wake.adapter import WakeError
     from hfcal.wake.spool import SpoolAdapter
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

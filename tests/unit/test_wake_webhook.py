@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from hfcal import slots
+from hfcal.core import memory as slots
+from hfcal.core.records import State, Wake
 from hfcal.errors import ConfigError
-from hfcal.state.records import State, Wake
 from hfcal.views.settings import masked
 from hfcal.wake.adapter import Table, WakeError
 from hfcal.wake.webhook import WebhookAdapter

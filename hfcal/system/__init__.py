@@ -1,0 +1,1 @@
+"""What hfcal needs of the operating system: files, owners, locks."""
