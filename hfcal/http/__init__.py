@@ -1,0 +1,1 @@
+"""Bounded HTTP: the only package that knows an HTTP library."""
