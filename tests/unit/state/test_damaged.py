@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hfcal.core.records import AgentState, State, Update
 from hfcal.state.codec import encode_state
 from hfcal.state.damaged import salvage_updates
+from tests.unit.state.test_codec import FULL
 from tests.unit.support import NOON, json_values, ref, thorough
-from tests.unit.test_state_codec import FULL
 
 
 def test_queued_updates_are_read_from_a_damaged_state():

@@ -13,7 +13,7 @@ from hfcal.sim import faults, scenario, switches
 from hfcal.sim.journal import Entry
 from tests.sim_backend import Backend, Reply
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "simulator.md").read_text(encoding="utf-8")
 
 

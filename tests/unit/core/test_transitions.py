@@ -15,6 +15,7 @@ from hfcal.core.records import (
     State,
 )
 from hfcal.core.transitions import Word, end_active, end_other, pause, resume, whole_minutes
+from tests.unit.core.test_memory import refuse, state_with, words
 from tests.unit.support import (
     HOUR,
     NOON,
@@ -24,7 +25,6 @@ from tests.unit.support import (
     ref,
     thorough,
 )
-from tests.unit.test_slots import refuse, state_with, words
 
 # Ends
 

@@ -311,7 +311,7 @@ def test_numbers_of_updates_that_repeat_are_damage(numbers, following):
 
 # state-1.json and its like are what released hfcals wrote. They are never written anew; a new
 # schema, or a field added within one, comes with one more file.
-RELEASED = sorted((Path(__file__).parent.parent / "data").glob("state-*.json"))
+RELEASED = sorted((Path(__file__).parents[2] / "data").glob("state-*.json"))
 SOURCE = "calendar:plan-7-2026-11-23"
 
 

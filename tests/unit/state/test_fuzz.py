@@ -50,8 +50,8 @@ from hfcal.views.documents import status_document
 from hfcal.views.tables import print_status
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
+from tests.unit.state.test_codec import EVERYTHING, numbered, places, records_of, states
 from tests.unit.support import DAY, HOUR, NOON, TODAY, beat, listed, ref, texts, thorough
-from tests.unit.test_state_codec import EVERYTHING, numbered, places, records_of, states
 
 # Bytes that are no state any more
 

@@ -16,7 +16,7 @@ from hfcal.sim.hostile.texts import PAYLOADS
 from hfcal.sim.messages import Answer
 from tests.sim_backend import Backend
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 KINDS = ("heartbeat", "update", "status", "sync")
 
