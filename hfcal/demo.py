@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hfcal.sim.scenario import parse_scenario
 from hfcal.sim.server import Simulator
-from hfcal.wake.message import own_program
+from hfcal.system.program import own_program
 
 _SCENARIO = {
     "claw_identifier": "demo",

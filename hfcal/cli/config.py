@@ -27,12 +27,11 @@ def show(context: typer.Context) -> int:
       hfcal config show
     """
     from hfcal.views.settings import settings_document, settings_lines
-    from hfcal.wake.wakers import Wakers
+    from hfcal.wake.wakers import check_wakes
 
     shared = shared_of(context)
     settings = shared.settings()
-    if settings.wake is not None:
-        Wakers(settings, answer_on_stdout=False)  # a bad wake table is told here too
+    check_wakes(settings)
     if shared.json:
         print_json(settings_document(settings))
     else:
@@ -75,6 +74,7 @@ def set_(
     """
     from hfcal.config.file import change, names_in
     from hfcal.config.settings import config_path
+    from hfcal.wake.wakers import check_wakes
 
     shared = shared_of(context)
     for word in (key, value):
@@ -86,7 +86,7 @@ def set_(
             "set api_key_file to its path"
         )
     found = config_path(shared.options(), os.environ)
-    meant = change(found, names, value)
+    meant = change(found, names, value, check_wakes)
     if shared.json:
         print_json({"path": str(found), "key": key, "value": meant})
     elif not shared.quiet:
@@ -123,13 +123,14 @@ def init(
     from hfcal.config.file import check, new_text, save
     from hfcal.config.settings import config_path, exists
     from hfcal.errors import ConfigError
+    from hfcal.wake.wakers import check_wakes
 
     shared = shared_of(context)
     found = config_path(shared.options(), os.environ)
     if exists(found) and not force:
         raise ConfigError(f"{found} is there already; change it with hfcal config set, or --force")
     text = new_text(Answers(shared, wake_command, wake_url, api_key_file).values())
-    check(found, text)
+    check(found, text, check_wakes)
     settings = shared.settings(text=text)  # the environment may be wrong as well
     save(found, text, keep_mode=False)
     fault = try_backend(settings)

@@ -77,7 +77,7 @@ def _installed(shared: Shared, *, system: bool) -> Installed:
     import pwd
 
     from hfcal.service.installed import Installed
-    from hfcal.wake.message import own_program
+    from hfcal.system.program import own_program
     from hfcal.wake.wakers import Wakers
 
     settings = shared.settings()

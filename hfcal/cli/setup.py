@@ -160,7 +160,7 @@ def _key_file(text: str) -> str:
 
 
 def _wake_url(text: str) -> str:
-    from hfcal.wake.adapter import Table
+    from hfcal.config.table import Table
 
     try:
         return Table({"url": text}, "wake").url("url")

@@ -83,7 +83,8 @@ def tick_maker(shared: Shared, settings: Settings) -> Callable[[Collection[Tick]
     from hfcal.backend.pool import make_workers
     from hfcal.config.settings import with_present_key
     from hfcal.engine.tick import Tick
-    from hfcal.wake.message import Commands, own_program
+    from hfcal.system.program import own_program
+    from hfcal.wake.message import Commands
     from hfcal.wake.wakers import Wakers
 
     wakers = Wakers(settings, answer_on_stdout=shared.json)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import shlex
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfcal.config import values as readers
-from hfcal.config.settings import KEYS, Options, absolute, load
+from hfcal.config.settings import KEYS, Options, Settings, absolute, load
+from hfcal.config.table import ADAPTERS
 from hfcal.config.toml_edit import Names, changed, dotted, quoted, written
 from hfcal.errors import ConfigError, UsageError
 from hfcal.system.files import make_private, read_regular, replace_file
 from hfcal.system.locks import locked_directory
-from hfcal.wake.wakers import ADAPTERS, Wakers
 
 if TYPE_CHECKING:
     from hfcal.core.ids import JsonObject
+
+CheckWakes = Callable[[Settings], None]
 
 _OPTIONAL = """
 # What can be set besides, with what holds otherwise; docs/configuration.md tells more.
@@ -46,8 +49,14 @@ def new_text(values: JsonObject) -> str:
     return head + tomli_w.dumps(plain) + _OPTIONAL + "\n" + tomli_w.dumps(tables)
 
 
-def change(path: Path, names: Names, word: str) -> object:
+def change(path: Path, names: Names, word: str, check_wakes: CheckWakes) -> object:
     """Set one key of a config file to what a word on the command line means; returns that.
+
+    Args:
+        path: The config file.
+        names: The key, split at its dots.
+        word: The value, as it was typed.
+        check_wakes: As of `check`.
 
     Raises:
         UsageError: The file would hold what isn't allowed, and does not now.
@@ -65,9 +74,9 @@ def change(path: Path, names: Names, word: str) -> object:
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error.message}; it was not changed") from error
             try:
-                check(path, after)
+                check(path, after, check_wakes)
             except ConfigError as error:
-                if _is_wrong(path, before):
+                if _is_wrong(path, before, check_wakes):
                     raise
                 raise UsageError(error.message + _hint(names, word)) from error
             save(path, after, keep_mode=True)
@@ -169,19 +178,25 @@ def _agents(word: str, meant: object) -> list[str]:
     return list(found)
 
 
-def check(path: Path, text: str) -> None:
-    """Raise `ConfigError` unless hfcal can run by a config file at `path` that holds `text`."""
+def check(path: Path, text: str, check_wakes: CheckWakes) -> None:
+    """Raise `ConfigError` unless hfcal can run by a config file at `path` that holds `text`.
+
+    Args:
+        path: Where the file is, or will be.
+        text: What it holds, or is about to hold.
+        check_wakes: Raises `ConfigError` for wake tables that no adapter can use; the adapters
+            stand above this package, so they are handed in.
+    """
     try:
         settings = load(Options(config=path), {}, text=text)
-        if settings.wake is not None:
-            Wakers(settings, answer_on_stdout=False)
+        check_wakes(settings)
     except ConfigError as error:
         raise ConfigError(f"{error.message}; nothing was written") from error
 
 
-def _is_wrong(path: Path, text: str) -> bool:
+def _is_wrong(path: Path, text: str, check_wakes: CheckWakes) -> bool:
     try:
-        check(path, text)
+        check(path, text, check_wakes)
     except ConfigError:
         return True
     return False

@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hfcal.config.settings import Settings
-from hfcal.system.files import network_file_system
 
 RISKS = ("file system", "plain http", "key file")
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
@@ -72,3 +71,31 @@ def _readable_by_others(file: Path) -> bool:
         return bool(file.stat().st_mode & 0o004)
     except OSError:
         return False
+
+
+_NETWORK = r"(nfs|cifs|smb|9p|afs|ceph|lustre|beegfs|gfs|davfs|fuse\.(sshfs|glusterfs|s3fs|rclone))"
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The type of the network file system that `path` is on; None for a local one.
+
+    Args:
+        path: Absolute.
+        mounts: What is mounted, as Linux tells it; where it doesn't, nothing is found.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        path = path.resolve()
+    except (OSError, RuntimeError):
+        return None
+    found: tuple[int, str] = (-1, "")
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 6 or not after:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        # Of several on one point, the last one mounted is what is seen.
+        if path.is_relative_to(point) and len(point) >= found[0]:
+            found = (len(point), after.split(" ")[0])
+    return found[1] if re.match(_NETWORK, found[1]) else None

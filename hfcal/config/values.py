@@ -179,7 +179,7 @@ def zone(value: object) -> str:
 def group(value: object) -> str:
     """The name or number of a group of this host."""
     if isinstance(value, int | str) and not isinstance(value, bool):
-        from hfcal.system.files import group_number
+        from hfcal.system.sharing import group_number
 
         try:
             group_number(str(value))

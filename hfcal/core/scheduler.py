@@ -13,10 +13,11 @@ from enum import StrEnum
 
 from hfcal.clock import FARTHEST, Moment, rfc3339
 from hfcal.core.health import hold_in_force
-from hfcal.core.memory import LONGEST_WAKE_PAUSE, ended_before, failed_wake
+from hfcal.core.memory import ended_before, failed_wake
 from hfcal.core.outbox import waiting_for
 from hfcal.core.protocol import AgentStatus, Heartbeat, Slot
 from hfcal.core.records import Active, AgentState, NextSlot
+from hfcal.core.transitions import LONGEST_WAKE_PAUSE
 
 SLACK = 60.0  # seconds that a slot may be dispatched before its time
 
@@ -260,3 +261,6 @@ def _next(found: _Sorted, now: Moment, policy: Policy) -> NextSlot | None:
         due, slot = min(found.early, key=lambda pair: pair[0])
         return NextSlot(slot.ident, due)
     return None
+
+
+WAKES_UNTIL = 50.0  # seconds after its start that a tick starts wakes

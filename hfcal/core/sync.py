@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hfcal.clock import Moment, utc_date
-from hfcal.core import memory as slots
+from hfcal.core import memory, transitions
 from hfcal.core.notices import News
 from hfcal.core.outbox import UNRESOLVED_PAUSE, unresolved, waiting_for
 from hfcal.core.protocol import Slot
@@ -72,18 +72,18 @@ def take_over(
     for agent_id, listed in schedules.items():
         agent = state.agent(agent_id)
         for slot in listed:
-            slots.learn_listed(state, agent_id, slot, moment)
+            memory.learn_listed(state, agent_id, slot, moment)
         running = [
             slot
             for slot in listed
             if slot.status is not None
             and slot.status.running
-            and slots.ended_before(agent, slot.ref) is None
+            and memory.ended_before(agent, slot.ref) is None
             and not waiting_for(agent, slot.ref)
         ]
         if state.sync.needed and agent.active is None and running:
             best = max(running, key=lambda slot: slot.priority)
-            slots.adopt(state, agent_id, best, moment)
+            transitions.adopt(state, agent_id, best, moment)
             adopted.append(agent_id)
             for other in running:
                 if other is not best:

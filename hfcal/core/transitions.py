@@ -9,20 +9,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hfcal.clock import Moment, age, utc_time
+from hfcal.clock import Moment, age, utc_date, utc_time
 from hfcal.core.ids import SlotRef
-from hfcal.core.outbox import enqueue, refused_before
+from hfcal.core.memory import DAY, failed_wake
+from hfcal.core.outbox import enqueue, refused_before, waiting_for
+from hfcal.core.protocol import Slot, SlotStatus
 from hfcal.core.records import (
     Active,
     ActiveState,
+    AgentState,
     Ended,
+    FailedWake,
     HistoryEntry,
     Outcome,
+    Refusal,
     State,
     Update,
+    Wake,
 )
 
 MAX_DURATION_MINUTES = 1440
+FIRST_WAKE_PAUSE = 5.0  # seconds
+LONGEST_WAKE_PAUSE = 600.0  # seconds
+UNCERTAIN = "wake uncertain: the backend no longer lists it"
+PAUSED_PATIENCE = 6  # a paused slot is abandoned after six times as long as a running one
+_RECHECK = 3600.0  # seconds between two looks by a wall clock that may have jumped
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,101 @@ class Ending:
     duration: int | None = None
 
 
+def remember(agent: AgentState, slot: Slot, wake: Wake, now: Moment) -> Active:
+    """Make `slot` the agent's active one, before it is woken."""
+    ref = slot.ref.copy()
+    for known in [e.ref for e in agent.ended] + [f.ref for f in agent.failed]:
+        if known.same(slot.ref):
+            ref = known.copy()
+            ref.learn(slot.ref)
+    agent.ended = [e for e in agent.ended if not e.ref.same(ref)]
+    agent.active = Active(
+        ref=ref,
+        state=ActiveState.WAKING,
+        start=now,
+        key=wake.key,
+        wake=wake,
+        slot=slot.raw,
+    )
+    return agent.active
+
+
+def note_woken(state: State, agent_id: str, key: str, now: Moment) -> bool:
+    """Note that the wake with `key` was made, and queue the slot's first update.
+
+    Returns:
+        Whether the slot was still waiting for it; the agent's own word counts as well.
+    """
+    active = state.agent(agent_id).active
+    if active is None or active.key != key or active.wake is None:
+        return False
+    hear_from(state, agent_id, active, now)
+    return True
+
+
+def note_taken_for_woken(active: Active, status: SlotStatus, now: Moment) -> None:
+    """The backend lists a slot as running whose wake wasn't noted: it was woken."""
+    active.wake = None
+    active.announced = True
+    active.state = ActiveState(status.value)
+    active.paused = now if status is SlotStatus.PAUSED else None
+
+
+def note_wake_failed(
+    state: State,
+    agent_id: str,
+    key: str,
+    reason: str,
+    now: Moment,
+    retry_after: float | None = None,
+) -> FailedWake | None:
+    """End the slot here, as its wake failed; the backend is not told, so it comes back.
+
+    Args:
+        state: Changed in place.
+        agent_id: Whose slot.
+        key: The wake's idempotency key.
+        reason: Why it failed.
+        now: The present moment.
+        retry_after: Seconds that the receiver asked to wait; kept to up to 10 minutes.
+
+    Returns:
+        What is kept for the next try, or None if the agent has spoken meanwhile.
+    """
+    agent = state.agent(agent_id)
+    active = agent.active
+    if active is None or active.key != key or active.wake is None:
+        return None
+    agent.active = None
+    failed = failed_wake(agent, active.ref)
+    if failed is None:
+        failed = FailedWake(active.ref, active.wake, 0, now.wall, now.wall)
+        agent.failed.append(failed)
+    failed.count += 1
+    pause = min(FIRST_WAKE_PAUSE * 2 ** min(failed.count - 1, 10), LONGEST_WAKE_PAUSE)
+    failed.not_before = now.wall + min(max(pause, retry_after or 0.0), LONGEST_WAKE_PAUSE)
+    reason = f"wake failed: {reason}"
+    ident = active.ref.ident
+    for entry in reversed(state.history):
+        if entry.agent_id == agent_id and active.ref.named(entry.ident):
+            if entry.reason.startswith("wake failed: ") and entry.outcome is Outcome.LOCAL:
+                state.history.remove(entry)
+            break
+    state.history.append(
+        HistoryEntry(agent_id, ident, "aborted", now.wall, reason, count=failed.count)
+    )
+    return failed
+
+
+def give_up_uncertain(state: State, agent_id: str, now: Moment) -> None:
+    """End a slot here whose wake is uncertain and that the backend doesn't list any more."""
+    agent = state.agent(agent_id)
+    assert agent.active is not None
+    ref, agent.active = agent.active.ref, None
+    agent.ended.append(Ended(ref, "aborted", now.wall, now.wall, uncertain=True))
+    state.history.append(HistoryEntry(agent_id, ref.ident, "aborted", now.wall, UNCERTAIN))
+
+
 def hear_from(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
     """The wake was made, by its adapter's word or the agent's; returns the update that tells it."""
     if active.state is ActiveState.WAKING:
@@ -67,6 +173,66 @@ def hear_from(state: State, agent_id: str, active: Active, now: Moment) -> Updat
     agent = state.agent(agent_id)
     agent.failed = [f for f in agent.failed if not f.ref.same(active.ref)]
     return None if active.announced else _announce(state, agent_id, active, now)
+
+
+def adopt(state: State, agent_id: str, slot: Slot, now: Moment) -> Active:
+    """Make a slot that the backend says is running the agent's active one."""
+    assert slot.status is not None
+    agent = state.agent(agent_id)
+    began = _started(slot, now)
+    agent.active = Active(
+        ref=slot.ref.copy(),
+        state=ActiveState(slot.status.value),
+        start=began,
+        announced=True,
+        paused=now if slot.status is SlotStatus.PAUSED else None,
+        slot=slot.raw,
+    )
+    return agent.active
+
+
+def pause(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
+    """The agent paused its active slot; None when that was told, or refused for good, before."""
+    active = state.agent(agent_id).active
+    assert active is not None
+    if active.state is ActiveState.PAUSED:
+        return None
+    hear_from(state, agent_id, active, now)
+    active.state, active.paused, active.doomed = ActiveState.PAUSED, now, None
+    active.reason = reason
+    return _tell(state, agent_id, active, reason, now)
+
+
+def resume(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
+    """The agent is at its active slot again; None as of `pause`."""
+    active = state.agent(agent_id).active
+    assert active is not None
+    if active.state is ActiveState.WAKING:
+        return hear_from(state, agent_id, active, now)
+    if active.state is not ActiveState.PAUSED:
+        return None
+    active.state, active.paused, active.doomed = ActiveState.ONGOING, None, None
+    active.reason = ""
+    return _tell(state, agent_id, active, reason, now)
+
+
+def mark_again(state: State, agent_id: str, now: Moment) -> Update | None:
+    """Queue the active slot's own state again, as the backend took it back to pending.
+
+    Returns:
+        The update, or None when one of the slot waits already or was refused for good.
+    """
+    agent = state.agent(agent_id)
+    active = agent.active
+    assert active is not None
+    status = "paused" if active.state is ActiveState.PAUSED else "ongoing"
+    if waiting_for(agent, active.ref) or refused_before(agent, active.ref, status):
+        return None
+    active.announced = True
+    started_at = utc_time(active.start.wall)
+    again = enqueue(state, agent_id, active.ref, status, now, started_at=started_at)
+    again.doubtful = True  # it was accepted before, so a 409 means that it still holds
+    return again
 
 
 def end_active(state: State, agent_id: str, word: Word, now: Moment) -> Ending:
@@ -102,46 +268,54 @@ def end_other(
     return _end(state, agent_id, ref, word, now, measured=1)
 
 
-def pause(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
-    """The agent paused its active slot; None when that was told, or refused for good, before."""
+def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -> Ending | None:
+    """Abort an active slot that nobody ended for `after` seconds; 0 turns it off.
+
+    The boot clock decides. After a reboot there is only the wall clock, which may have jumped,
+    so two looks an hour apart must agree.
+    """
     active = state.agent(agent_id).active
-    assert active is not None
-    if active.state is ActiveState.PAUSED:
+    if active is None or after <= 0:
         return None
-    hear_from(state, agent_id, active, now)
-    active.state, active.paused, active.doomed = ActiveState.PAUSED, now, None
-    active.reason = reason
-    return _tell(state, agent_id, active, reason, now)
+    since = active.paused or active.start
+    limit = after * PAUSED_PATIENCE if active.paused else after
+    if since.seconds_until(now) < limit:
+        active.doomed = None
+        return None
+    if not since.same_boot(now):
+        if active.doomed is None or active.doomed.boot_id != now.boot_id:
+            active.doomed = now
+        if active.doomed.seconds_until(now) < _RECHECK:
+            return None
+    what = "paused" if active.paused else "running"
+    allowed = f"{PAUSED_PATIENCE} times abandon_after" if active.paused else "abandon_after"
+    reason = (
+        f"abandoned: {what} for {age(since.seconds_until(now))} without a word from the agent, "
+        f"{allowed} is {age(limit)}"
+    )
+    return end_active(state, agent_id, Word("aborted", reason=reason), now)
 
 
-def resume(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
-    """The agent is at its active slot again; None as of `pause`."""
-    active = state.agent(agent_id).active
-    assert active is not None
-    if active.state is ActiveState.WAKING:
-        return hear_from(state, agent_id, active, now)
-    if active.state is not ActiveState.PAUSED:
-        return None
-    active.state, active.paused, active.doomed = ActiveState.ONGOING, None, None
-    active.reason = ""
-    return _tell(state, agent_id, active, reason, now)
+def resolve(state: State, agent_id: str, status: SlotStatus, now: Moment) -> str:
+    """The backend says that the active slot is over; returns its ident."""
+    agent = state.agent(agent_id)
+    assert agent.active is not None
+    ref, agent.active = agent.active.ref, None
+    agent.ended.append(Ended(ref, status.value, now.wall, now.wall, accepted=now))
+    agent.status_owed = "idle"
+    reason = "the backend says so"
+    for update in waiting_for(agent, ref):
+        if not update.end:  # sent now it would open the slot again
+            agent.queue.remove(update)
+            why = f"not sent: the backend says that the slot is {status.value}"
+            agent.refused.append(Refusal(update, now.wall, why))
+    state.history.append(HistoryEntry(agent_id, ref.ident, status.value, now.wall, reason))
+    return ref.ident
 
 
 def whole_minutes(start: Moment, now: Moment) -> int:
     """Whole minutes from start to now, within 1 to 1440 whatever the clocks did."""
     return max(1, min(MAX_DURATION_MINUTES, int(start.seconds_until(now) // 60)))
-
-
-def _with_clamping(reason: str, start: Moment, now: Moment) -> str:
-    """The reason, with a note when the clocks say what no `actual_duration` can."""
-    seconds = start.seconds_until(now)
-    if seconds < 0:
-        note = f"began {age(-seconds)} from now by the clock, told as 1 min"
-    elif seconds >= (MAX_DURATION_MINUTES + 1) * 60:
-        note = f"took {age(seconds)}, told as {MAX_DURATION_MINUTES} min"
-    else:
-        return reason
-    return f"{reason}; {note}" if reason else note
 
 
 def _announce(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
@@ -192,3 +366,27 @@ def _end(
         )
     )
     return Ending(ref.ident, word.status, update.number, duration)
+
+
+def _with_clamping(reason: str, start: Moment, now: Moment) -> str:
+    """The reason, with a note when the clocks say what no `actual_duration` can."""
+    seconds = start.seconds_until(now)
+    if seconds < 0:
+        note = f"began {age(-seconds)} from now by the clock, told as 1 min"
+    elif seconds >= (MAX_DURATION_MINUTES + 1) * 60:
+        note = f"took {age(seconds)}, told as {MAX_DURATION_MINUTES} min"
+    else:
+        return reason
+    return f"{reason}; {note}" if reason else note
+
+
+def _started(slot: Slot, now: Moment) -> Moment:
+    """When a listed slot began: its `started_at` if that can be today, else now."""
+    parts = (slot.started_at or "").split(":")
+    if len(parts) in {2, 3} and all(p.isascii() and p.isdigit() and len(p) == 2 for p in parts):
+        seconds = sum(int(p) * u for p, u in zip(parts, (3600, 60, 1), strict=False))
+        midnight = now.wall - now.wall % DAY
+        ago = now.wall - (midnight + seconds)
+        if ago >= 0 and slot.ref.date in {None, utc_date(now.wall)}:
+            return Moment(now.wall - ago, now.boot_id, now.boot - ago)
+    return now

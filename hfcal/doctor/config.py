@@ -8,12 +8,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from hfcal.config.masking import masked
 from hfcal.config.risks import risks_of
 from hfcal.config.values import STDERR
 from hfcal.core.notices import ABOUT_LOG
 from hfcal.doctor.finding import Finding, Host
 from hfcal.views.log import LOG_FLAGS
-from hfcal.views.settings import masked
 
 
 def check_config(host: Host) -> Iterator[Finding]:

@@ -13,9 +13,10 @@ from hfcal.config.settings import Settings, exists
 from hfcal.core.records import State
 from hfcal.errors import ConfigError, HfcalError, StateError, UnreadableConfigError
 from hfcal.state.file import StateFile
-from hfcal.system.files import is_shared
 from hfcal.system.owners import as_user, owner_of
-from hfcal.wake.message import own_program
+from hfcal.system.program import own_program
+from hfcal.system.sharing import is_shared
+from hfcal.wake.wakers import check_wakes
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Host:
     def _can_set(self) -> bool:
         """Whether `config set` would write the config file: none that is wrong besides."""
         try:
-            check(self.config, read_text(self.config))
+            check(self.config, read_text(self.config), check_wakes)
         except ConfigError:
             return False
         return True

@@ -20,8 +20,8 @@ from hfcal.core.repair import find, holds_back, past_retrying
 from hfcal.core.scheduler import SLACK, due_at
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import DamagedStateError, StateError
-from hfcal.system.files import is_shared, shared_group
 from hfcal.system.owners import closed_to_group, group_name, owner_of
+from hfcal.system.sharing import is_shared, shared_group
 
 _LEAST_SPACE = 50 * 1024 * 1024
 

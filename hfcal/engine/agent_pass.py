@@ -10,24 +10,22 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from hfcal.backend.bridge import Bridge
 from hfcal.clock import Moment, now
-from hfcal.core import memory as slots
+from hfcal.core import memory, transitions
 from hfcal.core.notices import News, note_fault, note_well
 from hfcal.core.protocol import Heartbeat, Slot, SlotType
 from hfcal.core.records import Active, AgentState, State, Wake
 from hfcal.core.report import AgentReport
 from hfcal.core.scheduler import Action, Decision, Warn, decide
+from hfcal.engine.context import TickContext
 from hfcal.engine.delivery import Courier
 from hfcal.errors import BridgeError, Fault, StateError, page_of
 from hfcal.system.locks import LockFile
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.message import new_wake
-
-if TYPE_CHECKING:
-    from hfcal.engine.tick import Tick
 
 _MOST_WARNINGS = 100  # about one answer; a backend could list any number of odd slots
 _MOST_REMEMBERED = 20  # of those, to be told once
@@ -48,7 +46,9 @@ class AgentPass:
         tried: Numbers of the updates that were tried already in this tick.
     """
 
-    def __init__(self, tick: Tick, agent_id: str, *, asks: bool, tried: Iterable[int] = ()) -> None:
+    def __init__(
+        self, tick: TickContext, agent_id: str, *, asks: bool, tried: Iterable[int] = ()
+    ) -> None:
         self.agent_id = agent_id
         self.report = AgentReport(agent_id)
         self.news: list[News] = []
@@ -174,9 +174,9 @@ class AgentPass:
         if not agent.queue:  # a command may have delivered what a tick could not
             self._tell(note_well(agent.troubles, self.agent_id, "delivery", moment.wall))
         self._note_problems(agent, moment)
-        slots.note_listed(state, self.agent_id, self._heartbeat.slots, moment)
+        memory.note_listed(state, self.agent_id, self._heartbeat.slots, moment)
         self._carry_out(state, self._decide(agent, moment), moment)
-        slots.forget_old(agent, moment)
+        memory.forget_old(agent, moment)
         tried = {_about_wake(failed.wake.slot) for failed in agent.failed}
         for about in [a for a in agent.troubles if a.startswith("wake") and a not in tried]:
             del agent.troubles[about]
@@ -208,21 +208,21 @@ class AgentPass:
                 return
             self._wake = self._remember(agent, decision.slot, moment)
         elif decision.action is Action.ADOPTED and decision.slot is not None:
-            slots.adopt(state, self.agent_id, decision.slot, moment)
+            transitions.adopt(state, self.agent_id, decision.slot, moment)
         elif decision.lost:
-            slots.give_up_uncertain(state, self.agent_id, moment)
+            transitions.give_up_uncertain(state, self.agent_id, moment)
             ident = state.history[-1].ident
             self.news.append(
-                News(self.agent_id, f"slot {ident}: {slots.UNCERTAIN}", page_of("uncertain"))
+                News(self.agent_id, f"slot {ident}: {transitions.UNCERTAIN}", page_of("uncertain"))
             )
         elif decision.action is Action.RESOLVED and decision.slot is not None:
             assert decision.slot.status is not None
-            slots.resolve(state, self.agent_id, decision.slot.status, moment)
+            transitions.resolve(state, self.agent_id, decision.slot.status, moment)
         elif decision.again:
-            slots.mark_again(state, self.agent_id, moment)
+            transitions.mark_again(state, self.agent_id, moment)
         elif decision.woken and decision.slot is not None and decision.slot.status is not None:
             assert agent.active is not None
-            slots.note_taken_for_woken(agent.active, decision.slot.status, moment)
+            transitions.note_taken_for_woken(agent.active, decision.slot.status, moment)
         self._show(decision, agent)
 
     def _remember(self, agent: AgentState, slot: Slot, moment: Moment) -> Wake:
@@ -230,9 +230,9 @@ class AgentPass:
         if active is not None and active.wake is not None:
             active.start = moment
             return active.wake
-        failed = slots.failed_wake(agent, slot.ref)
+        failed = memory.failed_wake(agent, slot.ref)
         wake = failed.wake if failed else new_wake(self.agent_id, slot, self._tick.commands)
-        slots.remember(agent, slot, wake, moment)
+        transitions.remember(agent, slot, wake, moment)
         return wake
 
     def _note_wake(self, state: State, error: WakeError | None) -> None:
@@ -240,7 +240,7 @@ class AgentPass:
         assert self._wake is not None
         moment = now()
         agent = state.agent(self.agent_id)
-        if error is not None and slots.note_wake_failed(
+        if error is not None and transitions.note_wake_failed(
             state, self.agent_id, self._wake.key, str(error), moment, error.retry_after
         ):
             state.failed_wakes += 1
@@ -249,7 +249,7 @@ class AgentPass:
             self._tell_fault(agent, _about_wake(self._wake.slot), fault, moment)
             return
         state.wakes += 1
-        slots.note_woken(state, self.agent_id, self._wake.key, moment)
+        transitions.note_woken(state, self.agent_id, self._wake.key, moment)
         if agent.active is not None and agent.active.key == self._wake.key:
             agent.status_owed = _status_for(agent.active)
         about = _about_wake(self._wake.slot)

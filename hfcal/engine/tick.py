@@ -18,7 +18,7 @@ from hfcal.backend.pool import Workers
 from hfcal.clock import now, zone_of
 from hfcal.config.risks import RISKS, risks_of
 from hfcal.config.settings import Settings
-from hfcal.core import memory as slots
+from hfcal.core import memory, transitions
 from hfcal.core import sync as syncing
 from hfcal.core.health import hold_in_force
 from hfcal.core.notices import News
@@ -26,8 +26,9 @@ from hfcal.core.outbox import has_work
 from hfcal.core.protocol import Slot
 from hfcal.core.records import State, Trouble
 from hfcal.core.report import Progress, TickReport
-from hfcal.core.scheduler import Action, Policy
+from hfcal.core.scheduler import WAKES_UNTIL, Action, Policy
 from hfcal.engine.agent_pass import AgentPass
+from hfcal.engine.context import Pass
 from hfcal.engine.permits import Places
 from hfcal.errors import (
     NOT_ASKED,
@@ -42,7 +43,6 @@ from hfcal.state.file import StateFile
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
 
-WAKES_UNTIL = 50.0  # seconds after its start that a tick starts wakes
 STOP_PATIENCE = 5.0  # seconds that a tick which is to stop waits for what is under way
 
 
@@ -86,7 +86,7 @@ class Tick:
         self._workers = workers
         self._wakes = wakes
         self._wake_workers = Workers(wakes, lambda: make_bridge(settings))
-        self._running: set[AgentPass] = set()
+        self._running: set[Pass] = set()
         self._passes: list[AgentPass] = []
         self._released: dict[str, set[int]] = {}
         self._zone = zone_of(settings.calendar_timezone)
@@ -200,15 +200,15 @@ class Tick:
             has_work(agent, now(), set()) or agent.status_owed is not None
         )
 
-    def submit(self, agent_pass: AgentPass, job: Callable[[Bridge], None]) -> None:
+    def submit(self, agent_pass: Pass, job: Callable[[Bridge], None]) -> None:
         """Have a worker do a part of an agent's pass."""
         self._submit(self._workers, partial(self._guarded, agent_pass, job))
 
-    def submit_wake(self, agent_pass: AgentPass, job: Callable[[Bridge], None]) -> None:
+    def submit_wake(self, agent_pass: Pass, job: Callable[[Bridge], None]) -> None:
         """Have a wake worker do a part of an agent's pass."""
         self._submit(self._wake_workers, partial(self._guarded, agent_pass, job))
 
-    def ended(self, agent_pass: AgentPass) -> None:
+    def ended(self, agent_pass: Pass) -> None:
         """The pass is over and its lock released (owner thread)."""
         self._running.discard(agent_pass)
         self._released[agent_pass.agent_id] = agent_pass.tried
@@ -250,7 +250,7 @@ class Tick:
         state.configured = _configured(settings, state)
         self._first_news = []
         for agent_id, agent in state.agents.items():
-            ending = slots.abandon_if_overdue(state, agent_id, settings.abandon_after, moment)
+            ending = transitions.abandon_if_overdue(state, agent_id, settings.abandon_after, moment)
             if ending is not None:
                 reason = state.history[-1].reason
                 self._first_news.append(
@@ -258,7 +258,7 @@ class Tick:
                 )
             agent.hold = hold_in_force(agent, moment)
         self._warn(state, moment.wall)
-        slots.trim_history(state, settings.history_cap)
+        memory.trim_history(state, settings.history_cap)
         others = [
             agent_id
             for agent_id, agent in state.agents.items()
@@ -336,9 +336,7 @@ class Tick:
         self.commit.start_work()
         workers.submit(counted)
 
-    def _guarded(
-        self, agent_pass: AgentPass, job: Callable[[Bridge], None], bridge: Bridge
-    ) -> None:
+    def _guarded(self, agent_pass: Pass, job: Callable[[Bridge], None], bridge: Bridge) -> None:
         try:
             job(bridge)
         except StateError as error:

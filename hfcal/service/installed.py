@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hfcal.config.settings import KEYS, Settings
 from hfcal.config.values import STDERR
-from hfcal.engine.tick import WAKES_UNTIL
+from hfcal.core.scheduler import WAKES_UNTIL
 from hfcal.errors import ConfigError
 from hfcal.wake.adapter import Needs
 

@@ -18,15 +18,12 @@ from pathlib import Path
 from hfcal.clock import now, rfc3339
 from hfcal.core.records import State
 from hfcal.errors import DamagedStateError, StateError, page_of
+from hfcal.state.agent_locks import AgentLocks
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
-from hfcal.system.files import (
-    give_to_owner,
-    make_private,
-    share_file,
-    shared_group,
-)
-from hfcal.system.locks import AgentLocks, LockFile
+from hfcal.system.files import give_to_owner, make_private
+from hfcal.system.locks import LockFile
 from hfcal.system.owners import owner_hint, owner_of
+from hfcal.system.sharing import share_file, shared_group
 
 MAX_BYTES = 256 * 1024 * 1024
 _NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}

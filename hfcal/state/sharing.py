@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 
 from hfcal.errors import StateError
-from hfcal.system.files import group_number, share, shared_group
 from hfcal.system.owners import group_name, join_command, user_name
+from hfcal.system.sharing import group_number, share, shared_group
 from hfcal.text import one_line
 
 

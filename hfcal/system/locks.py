@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
-from hfcal.system.files import make_shared_file, open_or_make, share_file, shared_group
+from hfcal.system.files import open_or_make
 from hfcal.system.owners import owner_hint
-from hfcal.text import file_name, one_line
+from hfcal.system.sharing import make_shared_file, share_file, shared_group
+from hfcal.text import one_line
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 _LOOK = 0.25  # seconds between two looks whether to wait on
@@ -181,19 +182,3 @@ class _Waiting:
             if self._abandoned or self._error is not None:
                 os.close(self._descriptor)
             self._done.set()
-
-
-class AgentLocks:
-    """The agent locks beside one state file: who holds one speaks for that agent.
-
-    Args:
-        directory: Where the lock files are.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def try_take(self, agent_id: str) -> LockFile | None:
-        """The agent's lock, taken, or None when another process (or thread) has it."""
-        lock = LockFile(self._directory / f"agent-{file_name(agent_id)}.lock")
-        return lock if lock.try_take() else None

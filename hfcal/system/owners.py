@@ -8,7 +8,7 @@ import shlex
 import stat
 from pathlib import Path
 
-from hfcal.system.files import shared_group
+from hfcal.system.sharing import shared_group
 
 
 def owner_of(path: Path) -> str | None:

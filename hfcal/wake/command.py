@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hfcal.config.table import Table
 from hfcal.core.records import Wake
 from hfcal.text import file_name, json_line, one_line
-from hfcal.wake.adapter import Needs, Table, WakeError
+from hfcal.wake.adapter import Needs, WakeError
 from hfcal.wake.logs import bound_logs, open_log
 
 DEFAULT_TIMEOUT = 30.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +34,6 @@ class Commands:
         words += ["--state", str(self.state)]
         words += ["--config", str(self.config)] if self.config else []
         return shlex.join(words)
-
-
-def own_program() -> tuple[str, ...]:
-    """This hfcal, as words that start it from anywhere."""
-    called = Path(sys.argv[0])
-    for script in (called, Path(sys.executable).with_name("hfcal")):
-        if script.name == "hfcal" and script.is_file() and os.access(script, os.X_OK):
-            return (os.path.abspath(script),)  # noqa: PTH100  # a link may be the stable name
-    return (sys.executable, "-m", "hfcal")
 
 
 def new_wake(agent_id: str, slot: Slot, commands: Commands) -> Wake:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from hfcal.config.table import Table
 from hfcal.core.records import Wake
 from hfcal.http.client import Answer
 from hfcal.text import one_line
-from hfcal.wake.adapter import Needs, Table, WakeError
+from hfcal.wake.adapter import Needs, WakeError
 from hfcal.wake.secrets import Secret
 from hfcal.wake.webhook import exchange_needs, post
 

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hfcal.clock import now
+from hfcal.config.table import Table
 from hfcal.core.records import Wake
 from hfcal.system.files import make_private
 from hfcal.text import file_name, json_line
-from hfcal.wake.adapter import Needs, Table, WakeError, payload
+from hfcal.wake.adapter import Needs, WakeError, payload
 
 _PRIVATE = 0o600
 _LOOK_BACK = 1000  # files that are looked at for the same wake

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hfcal.config.settings import Settings
+from hfcal.config.table import ADAPTERS, Table
 from hfcal.config.values import shown
 from hfcal.core.ids import JsonObject
 from hfcal.errors import ConfigError
-from hfcal.wake.adapter import Adapter, Needs, Table, Tidies
+from hfcal.wake.adapter import Adapter, Needs, Tidies
 
-ADAPTERS = ("command", "webhook", "openclaw", "spool", "print")
 DEFAULT_PARALLEL = 8
 
 
@@ -82,6 +82,12 @@ class Wakers:
             adapter: object = self._own.get(agent_id, self._default)
             if isinstance(adapter, Tidies):
                 adapter.tidy(agent_id)
+
+
+def check_wakes(settings: Settings) -> None:
+    """Raise `ConfigError` if the settings have wake tables that no adapter can use."""
+    if settings.wake is not None:
+        Wakers(settings, answer_on_stdout=False)
 
 
 def _adapter(

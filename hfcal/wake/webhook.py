@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hfcal.config.table import Table, absolute_path
 from hfcal.core.records import Wake
 from hfcal.http.client import Answer, HttpClient, HttpError, trust
 from hfcal.text import one_line
-from hfcal.wake.adapter import Needs, Table, WakeError, absolute, payload
+from hfcal.wake.adapter import Needs, WakeError, payload
 from hfcal.wake.secrets import Secret, header_value
 
 DEFAULT_TIMEOUT = 20.0
@@ -181,8 +182,8 @@ def _secret(table: Table, name: str, given: object) -> Secret:
         ((kind, where),) = given.items()
         if kind == "env" and isinstance(where, str) and where and "=" not in where:
             return Secret(env=where)
-        path = absolute(where) if kind == "file" else None
+        path = absolute_path(where) if kind == "file" else None
         if path is not None:
             return Secret(file=path)
-    allowed = 'a printable ASCII text, {env = "NAME"} or {file = "/absolute/path"}'
+    allowed = 'a printable ASCII text, {env = "NAME"} or {file = "/absolute_path/path"}'
     raise table.bad(f"headers.{name}", "…", allowed)

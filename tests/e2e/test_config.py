@@ -100,10 +100,10 @@ def test_a_relative_path_is_of_where_it_stands(lone_host: Host) -> None:
     host = lone_host
     folder = host.config.parent
     (folder / "key").write_text("a-key", encoding="utf-8")
-    host.configure(state_file="state/s.json", log_file="../hfcal.views.log", api_key_file="key")
+    host.configure(state_file="state/s.json", log_file="../hfcal.log", api_key_file="key")
     found = shown(host)
     assert found["state_file"] == (str(folder / "state" / "s.json"), "file")
-    assert found["log_file"] == (str(folder.parent / "hfcal.views.log"), "file")
+    assert found["log_file"] == (str(folder.parent / "hfcal.log"), "file")
     assert found["api_key_file"] == (str(folder / "key"), "file")
     by_variable = shown(host, HFCAL_STATE="s.json")["state_file"]
     assert by_variable == (str(host.root / "s.json"), "environment")

@@ -161,7 +161,7 @@ def _other_version(host: Host) -> None:
 
 def _misspelt(host: Host) -> None:
     """The rest of the config counts all the same."""
-    host.configure(concurency=3, log_file=str(host.root / "logs" / "hfcal.views.log"))
+    host.configure(concurency=3, log_file=str(host.root / "logs" / "hfcal.log"))
 
 
 def _nothing_set(host: Host) -> None:

@@ -151,7 +151,7 @@ class World:
             "claw_identifier": CLAW,
             "agents": list(agents),
         }
-        top |= {"log_file": str(self.log / "hfcal.views.log"), "request_timeout": "30s"}
+        top |= {"log_file": str(self.log / "hfcal.log"), "request_timeout": "30s"}
         lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
         for name, table in tables.items():
             lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
@@ -266,7 +266,7 @@ def test_in_heartbeats(make_world: Any) -> None:
     wrong = {a: tick.agents[a]["error"] for a, end in expected(agents).items() if found[a] != end}
     assert wrong == {}
     assert len(tick.stderr) < 200_000
-    assert (world.log / "hfcal.views.log").stat().st_size < 1_000_000
+    assert (world.log / "hfcal.log").stat().st_size < 1_000_000
     for agent in tick.agents.values():
         assert agent["ok"] == (agent["error"] is None)
         assert len(agent["warnings"]) <= 100
@@ -419,7 +419,7 @@ def test_on_a_terminal(make_world: Any) -> None:
         on_terminal(terminal.text)
         assert "[link=http://x]a[/link][/]" in terminal.text
     world.check()
-    for line in (world.log / "hfcal.views.log").read_text(encoding="utf-8").splitlines():
+    for line in (world.log / "hfcal.log").read_text(encoding="utf-8").splitlines():
         assert isinstance(json.loads(line), dict)
     check_views(world)
 

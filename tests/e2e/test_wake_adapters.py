@@ -242,7 +242,7 @@ def test_a_poisoned_slot_starves_nobody_and_tells_no_secret(
         receiver.open.set()
         receiver.poisoned = {"1"}
         host = make_host(backend, **NO_WAKE)
-        log = host.root / "log" / "hfcal.views.log"
+        log = host.root / "log" / "hfcal.log"
         path = f"/hook/{SECRET}?k={SECRET}"
         table = webhook(receiver.url + path).replace("[wake]", "[wake]\nparallel = 1", 1)
         configured(host, f'log_file = "{log}"\nlog_level = "debug"\n{table}', "a1", "a2")

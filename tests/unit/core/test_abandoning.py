@@ -4,10 +4,9 @@ import copy
 
 import pytest
 
-from hfcal.core.memory import abandon_if_overdue, note_taken_for_woken
 from hfcal.core.protocol import SlotStatus
 from hfcal.core.records import Active, State
-from hfcal.core.transitions import Ending, pause
+from hfcal.core.transitions import Ending, abandon_if_overdue, note_taken_for_woken, pause
 from tests.unit.support import DAY, HOUR, NOON, an_active, at
 
 FOUR_HOURS = 4 * HOUR

@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 
 from hfcal.clock import Moment
-from hfcal.core.memory import (
-    abandon_if_overdue,
-    forget_old,
-    note_wake_failed,
-)
+from hfcal.core.memory import forget_old
 from hfcal.core.outbox import Delivery, Result, begin, enqueue, has_work, settle
 from hfcal.core.records import Active, Ended, State
 from hfcal.core.scheduler import Action, Policy, decide
-from hfcal.core.transitions import Word, end_active, whole_minutes
+from hfcal.core.transitions import (
+    Word,
+    abandon_if_overdue,
+    end_active,
+    note_wake_failed,
+    whole_minutes,
+)
 from hfcal.errors import Fault
 from hfcal.state.file import StateFile
 from tests.unit.support import DAY, HOUR, NOON, an_active, at, beat, listed, ref

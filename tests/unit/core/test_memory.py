@@ -3,21 +3,7 @@
 import pytest
 
 from hfcal.clock import Moment
-from hfcal.core.memory import (
-    UNCERTAIN,
-    adopt,
-    failed_wake,
-    forget_old,
-    give_up_uncertain,
-    mark_again,
-    note_listed,
-    note_taken_for_woken,
-    note_wake_failed,
-    note_woken,
-    remember,
-    resolve,
-    trim_history,
-)
+from hfcal.core.memory import failed_wake, forget_old, note_listed, trim_history
 from hfcal.core.protocol import SlotStatus
 from hfcal.core.records import (
     Active,
@@ -31,7 +17,20 @@ from hfcal.core.records import (
     Update,
 )
 from hfcal.core.scheduler import Action, Policy, decide
-from hfcal.core.transitions import Word, end_active, pause
+from hfcal.core.transitions import (
+    UNCERTAIN,
+    Word,
+    adopt,
+    end_active,
+    give_up_uncertain,
+    mark_again,
+    note_taken_for_woken,
+    note_wake_failed,
+    note_woken,
+    pause,
+    remember,
+    resolve,
+)
 from tests.unit.support import (
     DAY,
     HOUR,

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfcal.clock import Moment, rfc3339
-from hfcal.core.memory import LONGEST_WAKE_PAUSE
 from hfcal.core.protocol import SlotStatus, parse_heartbeat
 from hfcal.core.records import (
     AgentState,
@@ -19,6 +18,7 @@ from hfcal.core.records import (
     Update,
 )
 from hfcal.core.scheduler import Action, Decision, Policy, decide, due_at
+from hfcal.core.transitions import LONGEST_WAKE_PAUSE
 from hfcal.state.codec import decode_state, encode_state
 from tests.unit.support import (
     NOON,

@@ -4,17 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfcal.core.memory import (
-    ended_before,
-    give_up_uncertain,
-)
+from hfcal.core.memory import ended_before
 from hfcal.core.records import (
     ActiveState,
     FailedWake,
     Outcome,
     State,
 )
-from hfcal.core.transitions import Word, end_active, end_other, pause, resume, whole_minutes
+from hfcal.core.transitions import (
+    Word,
+    end_active,
+    end_other,
+    give_up_uncertain,
+    pause,
+    resume,
+    whole_minutes,
+)
 from tests.unit.core.test_memory import refuse, state_with, words
 from tests.unit.support import (
     HOUR,

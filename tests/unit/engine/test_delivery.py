@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from hfcal.clock import Moment
 from hfcal.core import commands as words
-from hfcal.core import memory as slots
+from hfcal.core import memory, transitions
 from hfcal.core.commands import Request, take
 from hfcal.core.ids import SlotRef
 from hfcal.core.outbox import enqueue, learn, unresolved
@@ -299,7 +299,7 @@ def test_an_end_that_is_said_again_is_sent_once(verb, delivered):
     """Also of a slot whose uncertain wake was given up: a second ongoing would reopen it."""
     disk, bridge = Disk(), FakeBridge([] if delivered else [UNREACHABLE])
     disk.commit(lambda state: setattr(state.agent("a"), "active", an_active(woken=False)))
-    disk.commit(lambda state: slots.give_up_uncertain(state, "a", at(60)))
+    disk.commit(lambda state: transitions.give_up_uncertain(state, "a", at(60)))
     said = []
     for _ in range(2):
         courier_of(disk, bridge, patient=False).deliver(
@@ -506,10 +506,10 @@ class Host(RuleBasedStateMachine):
             def note(state: State) -> None:
                 if remembered is None:
                     return
-                if reason is None or not slots.note_wake_failed(
+                if reason is None or not transitions.note_wake_failed(
                     state, "a", remembered.key, reason, self.now()
                 ):
-                    slots.note_woken(state, "a", remembered.key, self.now())
+                    transitions.note_woken(state, "a", remembered.key, self.now())
 
             courier.deliver(note)
         self.backend.faults = []
@@ -591,27 +591,27 @@ class Host(RuleBasedStateMachine):
     def _reconcile(self, state: State, heartbeat: Heartbeat, asked: Moment) -> Wake | None:
         moment = self.now()
         agent = state.agent("a")
-        slots.note_listed(state, "a", heartbeat.slots, moment)
+        memory.note_listed(state, "a", heartbeat.slots, moment)
         decision = decide(agent, heartbeat, asked, moment, Policy())
         if decision.action is Action.DISPATCHED:
             assert decision.slot is not None
             if agent.active is not None:
                 return agent.active.wake
-            failed = slots.failed_wake(agent, decision.slot.ref)
+            failed = memory.failed_wake(agent, decision.slot.ref)
             fresh = Wake(f"key-{self.seconds}", decision.slot.ident, "", "", {})
             wake = failed.wake if failed else fresh
-            slots.remember(agent, decision.slot, wake, moment)
+            transitions.remember(agent, decision.slot, wake, moment)
             return wake
         if decision.lost:
-            slots.give_up_uncertain(state, "a", moment)
+            transitions.give_up_uncertain(state, "a", moment)
         elif decision.action is Action.RESOLVED and decision.slot and decision.slot.status:
-            slots.resolve(state, "a", decision.slot.status, moment)
+            transitions.resolve(state, "a", decision.slot.status, moment)
         elif decision.again:
-            slots.mark_again(state, "a", moment)
+            transitions.mark_again(state, "a", moment)
         elif decision.action is Action.ADOPTED and decision.slot:
-            slots.adopt(state, "a", decision.slot, moment)
+            transitions.adopt(state, "a", decision.slot, moment)
         elif decision.woken and agent.active and decision.slot and decision.slot.status:
-            slots.note_taken_for_woken(agent.active, decision.slot.status, moment)
+            transitions.note_taken_for_woken(agent.active, decision.slot.status, moment)
         return None
 
     def _wake(self, wake: Wake, outcome: str) -> str | None:

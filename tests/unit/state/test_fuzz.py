@@ -19,8 +19,7 @@ from hfcal.backend.bridge import Bridge
 from hfcal.backend.pool import Workers
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.config.settings import Settings
-from hfcal.core import memory as slots
-from hfcal.core import outbox
+from hfcal.core import memory, outbox, transitions
 from hfcal.core import transitions as course
 from hfcal.core.commands import Accepted, Request, take
 from hfcal.core.health import stale_agents
@@ -428,22 +427,22 @@ def slot_steps(agent_id: str, moment: Moment) -> Mapping[str, Callable[[State], 
     heard = [slot for heartbeat in HEARTBEATS for slot in heartbeat.slots]
     key = "12"
     return {
-        "listed": lambda s: slots.note_listed(s, agent_id, heard, moment),
-        "forget": lambda s: slots.forget_old(s.agent(agent_id), moment),
-        "trim": lambda s: slots.trim_history(s, 1),
-        "abandon": lambda s: slots.abandon_if_overdue(s, agent_id, 4 * HOUR, moment),
-        "woken": lambda s: slots.note_woken(s, agent_id, key, moment),
-        "failed": lambda s: slots.note_wake_failed(s, agent_id, key, "no", moment),
+        "listed": lambda s: memory.note_listed(s, agent_id, heard, moment),
+        "forget": lambda s: memory.forget_old(s.agent(agent_id), moment),
+        "trim": lambda s: memory.trim_history(s, 1),
+        "abandon": lambda s: transitions.abandon_if_overdue(s, agent_id, 4 * HOUR, moment),
+        "woken": lambda s: transitions.note_woken(s, agent_id, key, moment),
+        "failed": lambda s: transitions.note_wake_failed(s, agent_id, key, "no", moment),
         "end": lambda s: course.end_active(s, agent_id, course.Word("finished"), moment),
         "other": lambda s: course.end_other(
             s, agent_id, ref(12), course.Word("aborted"), moment, announce=True
         ),
         "pause": lambda s: course.pause(s, agent_id, moment),
         "resume": lambda s: course.resume(s, agent_id, moment),
-        "again": lambda s: slots.mark_again(s, agent_id, moment),
-        "resolve": lambda s: slots.resolve(s, agent_id, SlotStatus.SKIPPED, moment),
-        "give up": lambda s: slots.give_up_uncertain(s, agent_id, moment),
-        "adopt": lambda s: slots.adopt(s, agent_id, listed(12, "ongoing"), moment),
+        "again": lambda s: transitions.mark_again(s, agent_id, moment),
+        "resolve": lambda s: transitions.resolve(s, agent_id, SlotStatus.SKIPPED, moment),
+        "give up": lambda s: transitions.give_up_uncertain(s, agent_id, moment),
+        "adopt": lambda s: transitions.adopt(s, agent_id, listed(12, "ongoing"), moment),
         "fault": lambda s: note_fault(
             s.agent(agent_id).troubles, agent_id, "", "kind", "m", moment.wall
         ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hfcal.system.files import network_file_system
+from hfcal.config.risks import network_file_system
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from hfcal.errors import LockedError, StateError
-from hfcal.system.locks import AgentLocks, LockFile
+from hfcal.state.agent_locks import AgentLocks
+from hfcal.system.locks import LockFile
 from tests.unit.support import child, hear, run_child, tell
 
 HOLDER = """

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from hfcal.config.table import Table
 from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
 from hfcal.wake import command as module
-from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.adapter import WakeError
 from hfcal.wake.command import CommandAdapter
 from tests.unit.support import a_wake, wait_until
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfcal.core.protocol import BadAnswerError, parse_slot
-from hfcal.wake.message import Commands, first_line, new_wake, own_program
+from hfcal.system.program import own_program
+from hfcal.wake.message import Commands, first_line, new_wake
 from tests.unit.support import TODAY, json_values, listed, texts, thorough
 
 PLAN = f"plan-7-{TODAY}"

@@ -12,9 +12,10 @@ from urllib.parse import unquote
 import pytest
 
 from hfcal.config.settings import Settings
+from hfcal.config.table import Table
 from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
-from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.adapter import WakeError
 from hfcal.wake.openclaw import DEFAULT_TIMEOUT, OpenClawAdapter
 from hfcal.wake.wakers import Wakers
 from tests.unit.support import RawRequest, RawServer, free_port, raw_answer, read_request

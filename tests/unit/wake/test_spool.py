@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from hfcal.config.table import Table
 from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
-from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.adapter import WakeError
 from hfcal.wake.spool import SpoolAdapter
 from tests.unit.support import a_wake, child, hear, run_child, tell, wait_until
 

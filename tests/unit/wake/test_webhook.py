@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from hfcal.core import memory as slots
+from hfcal.config.masking import masked
+from hfcal.config.table import Table
+from hfcal.core import transitions
 from hfcal.core.records import State, Wake
 from hfcal.errors import ConfigError
-from hfcal.views.settings import masked
-from hfcal.wake.adapter import Table, WakeError
+from hfcal.wake.adapter import WakeError
 from hfcal.wake.webhook import WebhookAdapter
 from tests.unit.support import (
     NOON,
@@ -383,7 +384,7 @@ def test_retry_after_pauses_the_slot_for_at_most_ten_minutes(asked, pause):
     """Less than the pause that is due anyhow doesn't shorten it."""
     state = State(NOON)
     state.agent("dev").active = an_active(woken=False)
-    failed = slots.note_wake_failed(state, "dev", "key-1", "busy", at(0), asked)
+    failed = transitions.note_wake_failed(state, "dev", "key-1", "busy", at(0), asked)
     assert failed is not None
     assert failed.not_before == NOON + pause
 
