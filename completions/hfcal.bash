@@ -22,7 +22,7 @@ _hfcal_words() {
 
 _hfcal() {
     local words here=0 index word option="" at="" prev="" head="" found="" known=""
-    local told=(_idents)
+    local told=(_complete)
     COMPREPLY=()
     _hfcal_words "$2"
     for (( index = 1; index < ${#words[@]}; index++ )); do

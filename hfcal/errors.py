@@ -6,7 +6,7 @@ from dataclasses import dataclass
 NOT_ASKED = " (not asked)"  # ends the message of an agent that was spared a backend that is away
 
 
-def page_of(kind: str) -> str:
+def docs_link(kind: str) -> str:
     """Where people read on about this kind of failure."""
     return f"docs/troubleshooting.md#{kind}"
 

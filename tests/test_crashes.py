@@ -192,7 +192,7 @@ def test_the_disk_fails_at_each_step(
         if wakes and not host.damaged:
             assert state is not None
             agent = state.agent("a")
-            assert agent.active or agent.queue or agent.ended
+            assert agent.active or agent.queue or agent.ended_slots
         return wakes if on else 0
 
     for at in count(1):

@@ -15,7 +15,7 @@ import typer
 from generated import ROOT, write_or_check
 
 from hfcal.cli.app import make_app
-from hfcal.cli.shared import shared_options
+from hfcal.cli.shared import global_parameters
 
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """\
@@ -34,7 +34,7 @@ def page() -> str:
     os.environ["COLUMNS"] = "100"
     root = make_app()
     context = typer.Context(root, info_name="hfcal", max_content_width=100)
-    shared = {line for option in shared_options() for line in _lines_of(option, context)}
+    shared = {line for option in global_parameters() for line in _lines_of(option, context)}
     sections = [_section(words, text, shared) for words, text in _helps(root, context)]
     options = _usage_of(root, context).partition("Options:\n")[2].partition("\n\n")[0]
     return HEAD + "\n".join(sections) + f"\n## Options of all commands\n\n{_block(options)}"

@@ -1,6 +1,6 @@
 """Write the completion scripts in completions/ from the app itself.
 
-The scripts are static, but for agent ids and slots, which `hfcal _idents` reads from the state.
+The scripts are static, but for agent ids and slots, which `hfcal _complete` reads from the state.
 
     python tools/completions.py            writes them
     python tools/completions.py --check    exits 1, with a diff, when they are not current
@@ -25,10 +25,10 @@ HEAD = "made by tools/completions.py; change that, not this file."
 # What an option's value may be, where the app's own help only says it in words.
 _FILES = {"PATH", "FILE"}
 _CHOICES = {"--log-format": ("text", "json")}
-# What `hfcal _idents` lists, by what a value is called: for an option, and for an argument.
+# What `hfcal _complete` lists, by what a value is called: for an option, and for an argument.
 _KNOWN_OPTIONS = {"ID": "agents", "IDENT": "active"}
 _KNOWN_ARGUMENTS = {"AGENT": "agents", "IDENT": "queued"}
-# What `hfcal _idents` is told of the line: which state file it is, and whose slots are wanted.
+# What `hfcal _complete` is told of the line: which state file it is, and whose slots are wanted.
 # Always as text that no shell runs or expands; a leading ~ hfcal expands itself.
 _TOLD = ("--config", "--state", "--agent")
 
@@ -163,7 +163,7 @@ def bash(root: Command) -> str:
         "",
         "_hfcal() {",
         '    local words here=0 index word option="" at="" prev="" head="" found="" known=""',
-        "    local told=(_idents)",
+        "    local told=(_complete)",
         "    COMPREPLY=()",
         '    _hfcal_words "$2"',
         "    for (( index = 1; index < ${#words[@]}; index++ )); do",
@@ -257,7 +257,7 @@ def zsh(root: Command) -> str:
         "#compdef hfcal",
         f"# zsh completion for hfcal; {HEAD}",
         "",
-        "_hfcal_idents() {",
+        "_hfcal_values() {",
         "    local -a found told",
         "    local word option",
         '    for word in "${(@)typed}"; do',
@@ -272,7 +272,7 @@ def zsh(root: Command) -> str:
         "        esac",
         "    done",
         "    # Not by _call_program, which would run what was typed.",
-        '    found=(${(f)"$(hfcal _idents $told $1 2>/dev/null)"})',
+        '    found=(${(f)"$(hfcal _complete $told $1 2>/dev/null)"})',
         "    compadd -a found",
         "}",
         "",
@@ -292,7 +292,7 @@ def zsh(root: Command) -> str:
 def _zsh_function(command: Command) -> list[str]:
     specs = [spec for option in command.options for spec in _zsh_specs(option)]
     if command.known:
-        specs.append(f"'1:{command.known}:{{_hfcal_idents {command.known}}}'")
+        specs.append(f"'1:{command.known}:{{_hfcal_values {command.known}}}'")
     if not command.children:
         return [
             f"{_zsh_name(command)}() {{",
@@ -348,7 +348,7 @@ def _zsh_specs(option: Option) -> list[str]:
         if option.choices:
             action = f"({' '.join(option.choices)})"
         elif option.known:
-            action = f"{{_hfcal_idents {option.known}}}"
+            action = f"{{_hfcal_values {option.known}}}"
         value = f":{option.value}:{action}"
     ends = "--help" in option.names or "--version" in option.names
     together = "(- *)" if ends else "" if option.repeatable else f"({' '.join(option.names)})"
@@ -384,7 +384,7 @@ def fish(root: Command) -> str:
         '    test "$found" = "$argv"',
         "end",
         "",
-        "function __hfcal_idents --description 'What the state that the line names knows'",
+        "function __hfcal_values --description 'What the state that the line names knows'",
         "    set -l told",
         "    set -l option",
         "    # Only what stands before the cursor: fish shows completions no more of the line.",
@@ -401,7 +401,7 @@ def fish(root: Command) -> str:
         "                set -a told $token",
         "        end",
         "    end",
-        "    hfcal _idents $told $argv 2>/dev/null",
+        "    hfcal _complete $told $argv 2>/dev/null",
         "end",
         "",
         "complete -c hfcal -f",
@@ -432,7 +432,7 @@ def _fish_option(option: Option) -> str:
 
 
 def _fish_idents(kind: str) -> str:
-    return f"'(__hfcal_idents {kind})'"
+    return f"'(__hfcal_values {kind})'"
 
 
 def _quoted(text: str) -> str:

@@ -15,7 +15,7 @@ from generated import ROOT, write_or_check
 
 from hfcal import __version__
 from hfcal.cli.app import make_app
-from hfcal.cli.shared import shared_options
+from hfcal.cli.shared import global_parameters
 from hfcal.config.settings import KEYS
 
 PAGE = ROOT / "man" / "hfcal.1"
@@ -51,7 +51,7 @@ def page() -> str:
         *_commands(root, context, ()),
         ".SH OPTIONS",
         "These stand before or after a command.",
-        *_options(shared_options()),
+        *_options(global_parameters()),
         ".SH EXIT STATUS",
     ]
     for code, meaning in _CODES:
@@ -89,7 +89,7 @@ def _commands(group: Any, context: Any, path: tuple[str, ...]) -> Iterator[str]:
         if hasattr(command, "list_commands"):
             yield from _commands(command, inner, words)
             continue
-        own = {option.name for option in shared_options()}
+        own = {option.name for option in global_parameters()}
         params = [p for p in command.get_params(inner) if not p.hidden and p.name not in own]
         arguments = [p for p in params if p.param_type_name == "argument"]
         options = [p for p in params if p not in arguments and p.name != "help"]

@@ -18,8 +18,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hfcal.cli import exits
-from hfcal.cli.shared import Shared, print_json, say, shared_of, shared_options
-from hfcal.errors import DeclinedError, HfcalError, InterruptedByUserError, page_of
+from hfcal.cli.shared import GlobalOptions, global_options, global_parameters, print_json, say
+from hfcal.errors import DeclinedError, HfcalError, InterruptedByUserError, docs_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ COMMANDS = {
 }
 
 # Called by the completion scripts, and in no list.
-_HIDDEN = {"_idents": "idents"}
+_HIDDEN = {"_complete": "completion"}
 
 
 class Command(TyperCommand):
@@ -57,7 +57,7 @@ class Command(TyperCommand):
 
     def __init__(self, name: str | None, **attributes: Any) -> None:
         super().__init__(name, **attributes)
-        self.params += shared_options()
+        self.params += global_parameters()
 
 
 class SubGroup(TyperGroup):
@@ -65,11 +65,11 @@ class SubGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.params += shared_options()
+        self.params += global_parameters()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Without a word more it is help that is wanted, as of hfcal itself."""
-        wanted = [] if shared_of(ctx).json else ["--help"]
+        wanted = [] if global_options(ctx).json else ["--help"]
         return super().parse_args(ctx, args or wanted)
 
 
@@ -78,7 +78,7 @@ class Group(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.params += shared_options()
+        self.params += global_parameters()
         # The names, for suggestions; the commands themselves come with get_command.
         self.commands: Any = dict.fromkeys(COMMANDS)
 
@@ -147,7 +147,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     if sys.platform == "win32":
         say("runs on Linux and macOS, not on Windows")
         return exits.FAILED
-    shared = Shared(
+    shared = GlobalOptions(
         json="--json" in words, verbose=sum(w in {"-v", "-vv", "--verbose"} for w in words)
     )
     try:
@@ -171,22 +171,22 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     raise InterruptedByUserError(number)
 
 
-def _usage(error: Any, shared: Shared) -> int:
+def _usage(error: Any, shared: GlobalOptions) -> int:
     message = error.format_message()
     _print_error("usage", message, shared)
     path = error.ctx.command_path if error.ctx is not None else "hfcal"
-    say(f"{message} ({page_of('usage')})\nTry '{path} --help'.")
+    say(f"{message} ({docs_link('usage')})\nTry '{path} --help'.")
     return exits.USAGE
 
 
-def _failure(error: HfcalError | InterruptedByUserError, shared: Shared) -> int:
+def _failure(error: HfcalError | InterruptedByUserError, shared: GlobalOptions) -> int:
     _report(error.kind, error.message, shared)
     if isinstance(error, InterruptedByUserError):
         return exits.SIGNALLED + error.number
     return exits.BY_KIND.get(error.kind, exits.FAILED)
 
 
-def _bug(error: Exception, shared: Shared) -> int:
+def _bug(error: Exception, shared: GlobalOptions) -> int:
     if shared.verbose:
         import traceback
 
@@ -198,15 +198,15 @@ def _bug(error: Exception, shared: Shared) -> int:
     return exits.INTERNAL
 
 
-def _report(kind: str, message: str, shared: Shared) -> None:
+def _report(kind: str, message: str, shared: GlobalOptions) -> None:
     from hfcal.text import one_line
 
     message = one_line(message, 2000)
     _print_error(kind, message, shared)
-    say(f"{message} ({page_of(kind)})")
+    say(f"{message} ({docs_link(kind)})")
 
 
-def _print_error(kind: str, message: str, shared: Shared) -> None:
+def _print_error(kind: str, message: str, shared: GlobalOptions) -> None:
     """The error as the one JSON document; if that can't be written, the exit code still tells."""
     if not shared.json:
         return
@@ -231,7 +231,7 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _unwritten(error: OSError, shared: Shared) -> int:
+def _unwritten(error: OSError, shared: GlobalOptions) -> int:
     """What no other part has caught is most likely stdout itself."""
     if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}:
         return _bug(error, shared)
@@ -246,7 +246,7 @@ def _flush() -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        return _unwritten(error, Shared())
+        return _unwritten(error, GlobalOptions())
     return exits.OK
 
 

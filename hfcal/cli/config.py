@@ -7,7 +7,7 @@ import os
 import typer
 
 from hfcal.cli.app import Command, SubGroup
-from hfcal.cli.shared import print_json, require_text, say, shared_of
+from hfcal.cli.shared import global_options, print_json, require_text, say
 from hfcal.errors import UsageError
 
 config = typer.Typer(
@@ -29,7 +29,7 @@ def show(context: typer.Context) -> int:
     from hfcal.views.settings import settings_document, settings_lines
     from hfcal.wake.wakers import check_wakes
 
-    shared = shared_of(context)
+    shared = global_options(context)
     settings = shared.settings()
     check_wakes(settings)
     if shared.json:
@@ -49,7 +49,7 @@ def path(context: typer.Context) -> int:
     """
     from hfcal.config.settings import config_path, exists
 
-    shared = shared_of(context)
+    shared = global_options(context)
     found = config_path(shared.options(), os.environ)
     if shared.json:
         print_json({"path": str(found), "exists": exists(found)})
@@ -76,7 +76,7 @@ def set_(
     from hfcal.config.settings import config_path
     from hfcal.wake.wakers import check_wakes
 
-    shared = shared_of(context)
+    shared = global_options(context)
     for word in (key, value):
         require_text(word)
     names = names_in(key)
@@ -125,7 +125,7 @@ def init(
     from hfcal.errors import ConfigError
     from hfcal.wake.wakers import check_wakes
 
-    shared = shared_of(context)
+    shared = global_options(context)
     found = config_path(shared.options(), os.environ)
     if exists(found) and not force:
         raise ConfigError(f"{found} is there already; change it with hfcal config set, or --force")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import print_json, say, shared_of
+from hfcal.cli.shared import global_options, print_json, say
 
 
 def demo(context: typer.Context) -> int:
@@ -19,7 +19,7 @@ def demo(context: typer.Context) -> int:
     """
     from hfcal.demo import Demo, DemoError
 
-    shared = shared_of(context)
+    shared = global_options(context)
     story = Demo(tell=_nothing if shared.json or shared.quiet else _tell)
     failure = ""
     try:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import can_draw, print_json, shared_of
+from hfcal.cli.shared import can_draw, global_options, print_json
 from hfcal.errors import HfcalError
 
 
@@ -23,7 +23,7 @@ def doctor(context: typer.Context) -> int:
     from hfcal.doctor import Host, examine
     from hfcal.doctor.render import finding_lines, findings_document
 
-    shared = shared_of(context)
+    shared = global_options(context)
     errors: list[HfcalError] = []
     # Not by `shared`, which opens the log: that makes a file, and here nothing is changed.
     settings = load(shared.options(), os.environ, pass_over=errors.append)

@@ -8,7 +8,7 @@ import typer
 
 from hfcal.cli.asking import YES, confirm
 from hfcal.cli.queue import speaking_for
-from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
+from hfcal.cli.shared import global_options, print_json, say, say_passed_over
 from hfcal.errors import HfcalError, UnknownAgentError
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def forget(
     """
     from hfcal.core.records import AgentState, State
     from hfcal.core.repair import forget as do
-    from hfcal.core.repair import holds_back
+    from hfcal.core.repair import reasons_to_keep
 
-    shared = shared_of(context)
+    shared = global_options(context)
     settings = shared.settings(say_passed_over)
     state_file = shared.state_file(settings)
 
@@ -50,7 +50,7 @@ def forget(
             raise UnknownAgentError(
                 f"{state_file.path} knows no agent {name!r:.140}; hfcal status names those it knows"
             )
-        reasons = holds_back(state.agents.get(name, AgentState()))
+        reasons = reasons_to_keep(state.agents.get(name, AgentState()))
         if reasons and not drop:
             raise InUseError(
                 f"agent {name} is not forgotten: {', '.join(reasons)}; "

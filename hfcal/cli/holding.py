@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hfcal.cli.shared import Shared, duration_option, print_json, say, say_passed_over, shared_of
+from hfcal.cli.shared import (
+    GlobalOptions,
+    duration_option,
+    global_options,
+    print_json,
+    say,
+    say_passed_over,
+)
 from hfcal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ def hold(
 
     seconds = None if for_ is None else duration_option("--for", for_)
     until = None if seconds is None else now().wall + seconds
-    shared = shared_of(context)
+    shared = global_options(context)
     settings = shared.settings(say_passed_over)
     with shared.state_file(settings).transaction() as state:
         names = _named(shared, every, _known(settings, state))
@@ -58,7 +65,7 @@ def release(context: typer.Context, every: bool = _ALL) -> int:  # noqa: FBT001
     Example:
       hfcal release --agent developer
     """
-    shared = shared_of(context)
+    shared = global_options(context)
     settings = shared.settings(say_passed_over)
     with shared.state_file(settings).transaction() as state:
         names = _named(shared, every, _known(settings, state))
@@ -72,7 +79,7 @@ def release(context: typer.Context, every: bool = _ALL) -> int:  # noqa: FBT001
     return 0
 
 
-def _named(shared: Shared, every: bool, known: list[str]) -> list[str]:  # noqa: FBT001
+def _named(shared: GlobalOptions, every: bool, known: list[str]) -> list[str]:  # noqa: FBT001
     if every == bool(shared.agents):
         raise UsageError("say which agents, with --agent ID or --all")
     if every and not known:

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import Shared, duration_option, pass_over, print_json, say, shared_of
-from hfcal.errors import NoActiveSlotError, UsageError, page_of
+from hfcal.cli.shared import (
+    GlobalOptions,
+    duration_option,
+    global_options,
+    pass_over,
+    print_json,
+    say,
+)
+from hfcal.errors import NoActiveSlotError, UsageError, docs_link
 
 if TYPE_CHECKING:
-    from hfcal.core.commands import Accepted, Request
+    from hfcal.core.commands import AcceptedCommand, AgentCommand
 
 _SLOT = typer.Option(None, metavar="IDENT", help="The slot; refused if another one is active.")
 _REASON = typer.Option("", metavar="TEXT", help="Why, for the history.")
@@ -104,11 +111,11 @@ def _run(
     reason: str = "",
     duration: str | None = None,
 ) -> int:
-    from hfcal.core.commands import Request
+    from hfcal.core.commands import AgentCommand
     from hfcal.engine.lifecycle import Lifecycle
 
-    shared = shared_of(context)
-    request = Request(
+    shared = global_options(context)
+    request = AgentCommand(
         verb=verb,
         agent_id=shared.one_agent(),
         slot=slot,
@@ -129,7 +136,13 @@ def _run(
     return _show(accepted, shared, request, require_delivery=require_delivery)
 
 
-def _show(accepted: Accepted, shared: Shared, request: Request, *, require_delivery: bool) -> int:
+def _show(
+    accepted: AcceptedCommand,
+    shared: GlobalOptions,
+    request: AgentCommand,
+    *,
+    require_delivery: bool,
+) -> int:
     from hfcal.views.documents import lifecycle_document
     from hfcal.views.lines import accepted_line, undelivered_line
 
@@ -148,10 +161,10 @@ def _show(accepted: Accepted, shared: Shared, request: Request, *, require_deliv
     if accepted.refused and accepted.fault is not None:
         say(
             f"the backend refused that {request.verb} for good: {accepted.fault.message}; "
-            f"see it with: {shared.command('queue', 'list')} ({page_of('rejected')})"
+            f"see it with: {shared.command('queue', 'list')} ({docs_link('rejected')})"
         )
     elif undelivered:
-        say(f"{undelivered_line(accepted)} ({page_of('undelivered')})")
+        say(f"{undelivered_line(accepted)} ({docs_link('undelivered')})")
     return code
 
 

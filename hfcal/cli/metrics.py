@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
-from hfcal.errors import HfcalError, StateError, page_of
+from hfcal.cli.shared import global_options, print_json, say, say_passed_over
+from hfcal.errors import HfcalError, StateError, docs_link
 
 
 class UnwritableError(HfcalError):
@@ -33,14 +33,14 @@ def metrics(
     from hfcal.system.files import replace_file
     from hfcal.views.metrics import metrics_text
 
-    shared = shared_of(context)
+    shared = global_options(context)
     state_file = shared.state_file(shared.settings(say_passed_over))
     state, code, failure = None, exits.OK, None
     try:
         state = state_file.read()
     except StateError as error:
         # The metrics say it as well, so that an alert can.
-        say(f"{error.message} ({page_of(error.kind)})")
+        say(f"{error.message} ({docs_link(error.kind)})")
         code, failure = exits.STATE, {"kind": error.kind, "message": error.message}
     text = metrics_text(state, now())
     if textfile is None:

@@ -10,12 +10,12 @@ import typer
 
 from hfcal.cli.app import Command, SubGroup
 from hfcal.cli.asking import YES, confirm
-from hfcal.cli.shared import Shared, print_json, say_passed_over, shared_of
+from hfcal.cli.shared import GlobalOptions, global_options, print_json, say_passed_over
 from hfcal.errors import HfcalError, LockedError
 
 if TYPE_CHECKING:
     from hfcal.core.records import State
-    from hfcal.core.repair import Found
+    from hfcal.core.repair import SlotUpdates
     from hfcal.state.file import StateFile
 
 queue = typer.Typer(
@@ -51,7 +51,7 @@ def list_(context: typer.Context) -> int:
     from hfcal.clock import now
     from hfcal.core.records import State
 
-    shared = shared_of(context)
+    shared = global_options(context)
     moment = now()
     state = shared.state_file(shared.settings(say_passed_over)).read() or State(created=moment.wall)
     if shared.agents:
@@ -81,7 +81,7 @@ def retry(
     """
     from hfcal.core.repair import retry as do
 
-    return _mend(shared_of(context), ident, "retry", do, "the next tick sends them", yes=yes)
+    return _mend(global_options(context), ident, "retry", do, "the next tick sends them", yes=yes)
 
 
 @queue.command("drop", cls=Command)
@@ -98,14 +98,14 @@ def drop(
     """
     from hfcal.core.repair import drop as do
 
-    return _mend(shared_of(context), ident, "drop", do, "the backend is never told", yes=yes)
+    return _mend(global_options(context), ident, "drop", do, "the backend is never told", yes=yes)
 
 
 def _mend(
-    shared: Shared,
+    shared: GlobalOptions,
     ident: str,
     verb: str,
-    do: Callable[[State, Found], None],
+    do: Callable[[State, SlotUpdates], None],
     then: str,
     *,
     yes: bool,
@@ -163,7 +163,7 @@ def speaking_for(state_file: StateFile, agents: list[str]) -> Iterator[None]:
         yield
 
 
-def _require_open(shared: Shared, state: State, found: list[Found]) -> None:
+def _require_open(shared: GlobalOptions, state: State, found: list[SlotUpdates]) -> None:
     from hfcal.core.repair import past_retrying
 
     for slot in found:
@@ -175,7 +175,7 @@ def _require_open(shared: Shared, state: State, found: list[Found]) -> None:
             )
 
 
-def _told(found: Found) -> str:
+def _told(found: SlotUpdates) -> str:
     return f"{', '.join(found.statuses)} of slot {found.ident} of agent {found.agent_id}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli.app import Command, SubGroup
-from hfcal.cli.shared import Shared, print_json, shared_of
+from hfcal.cli.shared import GlobalOptions, global_options, print_json
 
 if TYPE_CHECKING:
     from hfcal.service.installed import Installed
@@ -50,7 +50,7 @@ def systemd(
     """
     from hfcal.service.units import one_text, timer, watcher
 
-    shared = shared_of(context)
+    shared = global_options(context)
     installed = _installed(shared, system=os.geteuid() == 0 if system is None else system)
     units = watcher(installed) if watch else timer(installed)
     if output_dir is None:
@@ -69,11 +69,11 @@ def cron(context: typer.Context) -> int:
     """
     from hfcal.service.crontab import crontab
 
-    shared = shared_of(context)
+    shared = global_options(context)
     return _print(shared, crontab(_installed(shared, system=False)))
 
 
-def _installed(shared: Shared, *, system: bool) -> Installed:
+def _installed(shared: GlobalOptions, *, system: bool) -> Installed:
     import pwd
 
     from hfcal.service.installed import Installed
@@ -97,7 +97,7 @@ def _installed(shared: Shared, *, system: bool) -> Installed:
     )
 
 
-def _write(shared: Shared, installed: Installed, units: list[Unit], directory: Path) -> int:
+def _write(shared: GlobalOptions, installed: Installed, units: list[Unit], directory: Path) -> int:
     from hfcal.errors import ConfigError
     from hfcal.service.units import steps
     from hfcal.system.files import replace_file
@@ -120,7 +120,7 @@ def _write(shared: Shared, installed: Installed, units: list[Unit], directory: P
     return 0
 
 
-def _print(shared: Shared, text: str) -> int:
+def _print(shared: GlobalOptions, text: str) -> int:
     if shared.json:
         print_json({"text": text})
     else:

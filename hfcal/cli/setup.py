@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from hfcal.cli.shared import Shared, require_text
+from hfcal.cli.shared import GlobalOptions, require_text
 from hfcal.config import values as readers
 from hfcal.config.settings import KEYS, from_option, read_key_file
 from hfcal.errors import ConfigError, UsageError
@@ -34,7 +34,7 @@ class Answers:
         api_key_file: The file with the backend's key.
     """
 
-    shared: Shared
+    shared: GlobalOptions
     wake_command: str | None
     wake_url: str | None
     api_key_file: str | None
@@ -160,10 +160,10 @@ def _key_file(text: str) -> str:
 
 
 def _wake_url(text: str) -> str:
-    from hfcal.config.table import Table
+    from hfcal.config.table import WakeTable
 
     try:
-        return Table({"url": text}, "wake").url("url")
+        return WakeTable({"url": text}, "wake").url("url")
     except ConfigError as error:
         raise UsageError(error.message.replace("wake.url", "--wake-url")) from error
 

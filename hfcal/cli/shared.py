@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Shared:
+class GlobalOptions:
     """What the shared options said.
 
     Attributes:
@@ -167,15 +167,15 @@ def pass_over(_: HfcalError) -> None:
     """Say nothing: an agent's word counts whatever is wrong with the settings."""
 
 
-def shared_of(context: typer.Context) -> Shared:
+def global_options(context: typer.Context) -> GlobalOptions:
     """The shared options of this invocation, whichever side of the subcommand they stood on."""
     root = context.find_root()
-    if not isinstance(root.obj, Shared):
-        root.obj = Shared()
+    if not isinstance(root.obj, GlobalOptions):
+        root.obj = GlobalOptions()
     return root.obj
 
 
-def shared_options() -> list[TyperOption]:
+def global_parameters() -> list[TyperOption]:
     """The shared options, for the root and for each command."""
     return [
         _option("--config", "Config file.", metavar="PATH"),
@@ -198,7 +198,7 @@ def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> Ty
     def store(context: typer.Context, _: object, value: Any) -> Any:
         if not value:
             return value
-        shared = shared_of(context)
+        shared = global_options(context)
         if name == "agents":
             shared.agents += [_agent(first, agent_id) for agent_id in value]
         elif name == "verbose":

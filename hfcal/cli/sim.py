@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from hfcal.cli.shared import shared_of
+from hfcal.cli.shared import global_options
 from hfcal.errors import UsageError
 
 
@@ -34,7 +34,7 @@ def sim(
     except (ScenarioError, OSError) as error:
         raise UsageError(f"--scenario {scenario}: {error}") from error
     try:
-        as_json = shared_of(context).json
+        as_json = global_options(context).json
         return run(parsed, "127.0.0.1", port, sys.stdout, as_json=as_json)
     except OSError as error:
         raise UsageError(f"cannot listen on port {port}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import print_json, say, say_passed_over, shared_of
+from hfcal.cli.shared import global_options, print_json, say, say_passed_over
 from hfcal.errors import UnknownAgentError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def status(
     from hfcal.core.records import State
     from hfcal.views.documents import status_document
 
-    shared = shared_of(context)
+    shared = global_options(context)
     # A broken config must not hide what is going on, as long as the state file can be found.
     state_file = shared.state_file(shared.settings(say_passed_over))
     found = state_file.read()

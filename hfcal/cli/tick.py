@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import Shared, can_draw, print_json, say, shared_of
+from hfcal.cli.shared import GlobalOptions, can_draw, global_options, print_json, say
 from hfcal.errors import HfcalError, InterruptedByUserError, StateError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def tick(
     """
     from hfcal.core.notices import ABOUT_LOG
 
-    shared = shared_of(context)
+    shared = global_options(context)
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
@@ -74,7 +74,7 @@ def tick(
     return exit_code(report)
 
 
-def tick_maker(shared: Shared, settings: Settings) -> Callable[[Collection[Tick]], Tick]:
+def tick_maker(shared: GlobalOptions, settings: Settings) -> Callable[[Collection[Tick]], Tick]:
     """Makes ticks by the settings, which are checked once; they share their connections.
 
     Returns:
@@ -106,7 +106,7 @@ def tick_maker(shared: Shared, settings: Settings) -> Callable[[Collection[Tick]
         if state_file is None:
             state_file = shared.state_file(settings, share=True)
             files.append(state_file)
-        wakes = wakers.parallel - sum(tick.places.taken for tick in under_way)
+        wakes = wakers.parallel - sum(tick.permits.taken for tick in under_way)
         return Tick(settings, state_file, wakers, commands, workers, max(0, wakes))
 
     return make
@@ -123,18 +123,18 @@ def exit_code(report: TickReport) -> int:
 
 def _tell_log_fault(job: Tick | None) -> None:
     """Say what is new of a log that can't be written; as news of the tick, if it could be made."""
-    from hfcal.core.notices import folded
+    from hfcal.core.notices import render_notices
     from hfcal.views.log import tell_fault
 
     try:
         news = tell_fault(None if job is None else job.file)
     except StateError:  # then there is no saying whether it was told
         news = tell_fault(None)
-    for line in folded([news] if news else []):
+    for line in render_notices([news] if news else []):
         say(line)
 
 
-def _run(job: Tick, shared: Shared) -> TickReport:
+def _run(job: Tick, shared: GlobalOptions) -> TickReport:
     if shared.quiet or not can_draw(sys.stderr):
         return job.run()
     from hfcal.views.progress import shown
@@ -153,9 +153,9 @@ def _stop_on_signals(job: Tick) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def _show(report: TickReport, shared: Shared) -> None:
+def _show(report: TickReport, shared: GlobalOptions) -> None:
     """The answer on stdout; to cron only what is news, on stderr."""
-    from hfcal.core.notices import folded
+    from hfcal.core.notices import render_notices
 
     if shared.json:
         from hfcal.views.documents import tick_document
@@ -169,7 +169,7 @@ def _show(report: TickReport, shared: Shared) -> None:
         from hfcal.views.lines import tick_lines
 
         print("\n".join(tick_lines(report)))
-    for line in folded(report.news):
+    for line in render_notices(report.news):
         say(line)
     if report.interrupted is not None:
         say("stopped before all agents had their turn; the next tick goes on")

@@ -11,8 +11,8 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.app import Command, SubGroup
-from hfcal.cli.shared import print_json, say, shared_of
-from hfcal.errors import Fault, InterruptedByUserError, UsageError, page_of
+from hfcal.cli.shared import global_options, print_json, say
+from hfcal.errors import Fault, InterruptedByUserError, UsageError, docs_link
 
 wake = typer.Typer(
     help="Try out how agents are woken.",
@@ -34,7 +34,7 @@ def test(context: typer.Context) -> int:
     from hfcal.wake.message import trial_wake
     from hfcal.wake.wakers import Wakers
 
-    shared = shared_of(context)
+    shared = global_options(context)
     agent_id = shared.one_agent()
     if agent_id is None:
         raise UsageError("name the agent to wake with --agent ID")
@@ -70,5 +70,5 @@ def test(context: typer.Context) -> int:
     elif fault is None and not shared.quiet:
         print(f"woke {agent_id} with a test message; whether it arrived only the agent can tell")
     if fault is not None:
-        say(f"could not wake {agent_id}: {fault.message} ({page_of(fault.kind)})")
+        say(f"could not wake {agent_id}: {fault.message} ({docs_link(fault.kind)})")
     return exits.OK if fault is None else exits.FAILED

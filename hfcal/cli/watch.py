@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hfcal.cli.shared import can_draw, shared_of
+from hfcal.cli.shared import can_draw, global_options
 from hfcal.cli.tick import tick_maker
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def watch(
     from hfcal.engine.watch import Watch
     from hfcal.views.screens import JsonScreen, LineScreen
 
-    shared = shared_of(context)
+    shared = global_options(context)
     shared.interval = interval
     settings = shared.settings()
     settings.require_backend()

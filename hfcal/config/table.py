@@ -22,7 +22,7 @@ def absolute_path(value: object) -> Path | None:
     return path if path.is_absolute() else None
 
 
-class Table:
+class WakeTable:
     """One wake table while it is read: each key is taken once, what is left is unknown.
 
     Args:

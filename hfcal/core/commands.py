@@ -12,7 +12,7 @@ from hfcal.core import transitions as course
 from hfcal.core.ids import SlotRef
 from hfcal.core.outbox import refused_before
 from hfcal.core.records import AgentState, Ended, State
-from hfcal.core.transitions import Word
+from hfcal.core.transitions import SlotEnd
 from hfcal.errors import AmbiguousAgentError, Fault, NoActiveSlotError, WrongSlotError
 
 YOUNG = 86_400.0  # seconds that a new state may not know what ran before it
@@ -20,7 +20,7 @@ STATUS = {"complete": "finished", "abort": "aborted", "pause": "paused", "resume
 
 
 @dataclass(frozen=True)
-class Request:
+class AgentCommand:
     """What an agent says.
 
     Attributes:
@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass
-class Accepted:
+class AcceptedCommand:
     """What came of it.
 
     Attributes:
@@ -69,7 +69,7 @@ class Accepted:
     busy: bool = False
 
 
-def whose(state: State, ident: str | None) -> str:
+def find_agent(state: State, ident: str | None) -> str:
     """The only agent with an active slot; but whose slot ended as named, repeats itself.
 
     Raises:
@@ -79,7 +79,7 @@ def whose(state: State, ident: str | None) -> str:
     said = [
         agent_id
         for agent_id, agent in state.agents.items()
-        if ident and any(ended.ref.named(ident) for ended in agent.ended)
+        if ident and any(ended.ref.named(ident) for ended in agent.ended_slots)
     ]
     if len(said) == 1 and not any(
         agent.active is not None and agent.active.ref.named(ident or "")
@@ -103,7 +103,7 @@ def whose(state: State, ident: str | None) -> str:
     )
 
 
-def take(state: State, agent_id: str, request: Request, moment: Moment) -> Accepted:
+def apply(state: State, agent_id: str, request: AgentCommand, moment: Moment) -> AcceptedCommand:
     """Take the agent's word into the state.
 
     Raises:
@@ -126,17 +126,19 @@ def take(state: State, agent_id: str, request: Request, moment: Moment) -> Accep
 
 
 def _accept_other(
-    state: State, agent_id: str, agent: AgentState, request: Request, moment: Moment
-) -> Accepted | None:
+    state: State, agent_id: str, agent: AgentState, request: AgentCommand, moment: Moment
+) -> AcceptedCommand | None:
     """The end of a slot that isn't active: true all the same, or known already."""
     ident = request.slot or ""
-    failed = next((f for f in agent.failed if f.ref.named(ident)), None)
-    ended = next((e for e in agent.ended if e.ref.named(ident)), None)
+    failed = next((f for f in agent.failed_wakes if f.ref.named(ident)), None)
+    ended = next((e for e in agent.ended_slots if e.ref.named(ident)), None)
     untold = failed or (ended if ended is not None and ended.uncertain else None)
     if untold is not None:
         ref, word = untold.ref, _word(request)
         return _ended(
-            request, agent_id, course.end_other(state, agent_id, ref, word, moment, announce=True)
+            request,
+            agent_id,
+            course.end_inactive(state, agent_id, ref, word, moment, announce=True),
         )
     if ended is not None:
         return _said_before(agent, agent_id, ended, request)
@@ -152,24 +154,26 @@ def _accept_other(
         ref = SlotRef.from_ident(ident)
     except ValueError:
         return None
-    word = Word("finished", request.minutes, "not known here; by the agent's word", request.summary)
+    word = SlotEnd(
+        "finished", request.minutes, "not known here; by the agent's word", request.summary
+    )
     return _ended(
-        request, agent_id, course.end_other(state, agent_id, ref, word, moment, announce=False)
+        request, agent_id, course.end_inactive(state, agent_id, ref, word, moment, announce=False)
     )
 
 
 def _knows(agent: AgentState, ident: str) -> bool:
     """Whether the agent is, or was, at this slot, by any id that it has had."""
-    refs = [update.ref for update in agent.queue] + [failed.ref for failed in agent.failed]
-    refs += [ended.ref for ended in agent.ended]
+    refs = [update.ref for update in agent.queue] + [failed.ref for failed in agent.failed_wakes]
+    refs += [ended.ref for ended in agent.ended_slots]
     if agent.active is not None:
         refs.append(agent.active.ref)
     return any(ref.named(ident) for ref in refs)
 
 
 def _said_before(
-    agent: AgentState, agent_id: str, ended: Ended, request: Request
-) -> Accepted | None:
+    agent: AgentState, agent_id: str, ended: Ended, request: AgentCommand
+) -> AcceptedCommand | None:
     if ended.status != STATUS[request.verb]:
         return None
     said = _already(agent, agent_id, ended.ref, request)
@@ -180,12 +184,14 @@ def _said_before(
     return said
 
 
-def _already(agent: AgentState, agent_id: str, ref: SlotRef, request: Request) -> Accepted:
+def _already(
+    agent: AgentState, agent_id: str, ref: SlotRef, request: AgentCommand
+) -> AcceptedCommand:
     """What became of the same word, said before: it waits, was refused, or arrived."""
     status = STATUS[request.verb]
     refusal = refused_before(agent, ref, status)
     said = [u.number for u in agent.queue if u.ref.same(ref) and u.status == status]
-    return Accepted(
+    return AcceptedCommand(
         agent_id,
         request.slot or ref.ident,
         status,
@@ -198,18 +204,20 @@ def _already(agent: AgentState, agent_id: str, ref: SlotRef, request: Request) -
 
 
 def _paused_or_resumed(
-    state: State, agent_id: str, request: Request, ref: SlotRef, moment: Moment
-) -> Accepted:
+    state: State, agent_id: str, request: AgentCommand, ref: SlotRef, moment: Moment
+) -> AcceptedCommand:
     agent = state.agent(agent_id)
     change = course.pause if request.verb == "pause" else course.resume
     update = change(state, agent_id, moment, request.reason)
     if update is None:
         return _already(agent, agent_id, ref, request)
-    return Accepted(agent_id, request.slot or ref.ident, STATUS[request.verb], update=update.number)
+    return AcceptedCommand(
+        agent_id, request.slot or ref.ident, STATUS[request.verb], update=update.number
+    )
 
 
-def _ended(request: Request, agent_id: str, ending: course.Ending) -> Accepted:
-    return Accepted(
+def _ended(request: AgentCommand, agent_id: str, ending: course.AcceptedEnd) -> AcceptedCommand:
+    return AcceptedCommand(
         agent_id,
         request.slot or ending.ident,
         ending.status,
@@ -218,15 +226,15 @@ def _ended(request: Request, agent_id: str, ending: course.Ending) -> Accepted:
     )
 
 
-def _word(request: Request) -> Word:
-    return Word(STATUS[request.verb], request.minutes, request.reason, request.summary)
+def _word(request: AgentCommand) -> SlotEnd:
+    return SlotEnd(STATUS[request.verb], request.minutes, request.reason, request.summary)
 
 
 def _not_active(
-    state: State, agent_id: str, agent: AgentState, request: Request
+    state: State, agent_id: str, agent: AgentState, request: AgentCommand
 ) -> NoActiveSlotError | WrongSlotError:
     active = agent.active
-    ended = next((e for e in agent.ended if request.slot and e.ref.named(request.slot)), None)
+    ended = next((e for e in agent.ended_slots if request.slot and e.ref.named(request.slot)), None)
     past = f"; {request.slot} {ended.status} here at {rfc3339(ended.at)}" if ended else ""
     if active is not None:
         return WrongSlotError(

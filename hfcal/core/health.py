@@ -54,4 +54,4 @@ def hold_in_force(agent: AgentState, now: Moment) -> Hold | None:
 def failing_wakes(agent: AgentState) -> list[FailedWake]:
     """The failed wakes that are to be tried again, as the last good heartbeat listed them."""
     listed = agent.good_heartbeat or 0.0
-    return [failed for failed in agent.failed if failed.listed >= listed]
+    return [failed for failed in agent.failed_wakes if failed.listed >= listed]

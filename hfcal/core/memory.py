@@ -31,10 +31,10 @@ def note_listed(state: State, agent_id: str, slots: Iterable[Slot], now: Moment)
     agent = state.agent(agent_id)
     for slot in slots:
         learn_listed(state, agent_id, slot, now)
-        for ended in agent.ended:
+        for ended in agent.ended_slots:
             if ended.ref.same(slot.ref):
                 ended.listed = now.wall
-        for failed in agent.failed:
+        for failed in agent.failed_wakes:
             if failed.ref.same(slot.ref):
                 failed.listed = now.wall
 
@@ -72,20 +72,20 @@ def trim_history(state: State, cap: int) -> None:
 
 def forget_old(agent: AgentState, now: Moment) -> None:
     """Drop what the backend can't list any more from the ended list and the failed wakes."""
-    agent.ended = [
+    agent.ended_slots = [
         e
-        for e in agent.ended
+        for e in agent.ended_slots
         if waiting_for(agent, e.ref)
         or not (now.wall - e.listed > DAY or two_days_past(e.ref.date or "", now.wall))
     ]
-    agent.failed = [f for f in agent.failed if now.wall - f.listed <= DAY]
+    agent.failed_wakes = [f for f in agent.failed_wakes if now.wall - f.listed <= DAY]
 
 
 def ended_before(agent: AgentState, ref: SlotRef) -> Ended | None:
     """The entry of the ended list for this slot, if there is one."""
-    return next((e for e in agent.ended if e.ref.same(ref)), None)
+    return next((e for e in agent.ended_slots if e.ref.same(ref)), None)
 
 
 def failed_wake(agent: AgentState, ref: SlotRef) -> FailedWake | None:
     """The failed wake of this slot, if there is one."""
-    return next((f for f in agent.failed if f.ref.same(ref)), None)
+    return next((f for f in agent.failed_wakes if f.ref.same(ref)), None)

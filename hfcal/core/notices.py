@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hfcal.clock import age
 from hfcal.core.records import Trouble
-from hfcal.errors import NOT_ASKED, page_of
+from hfcal.errors import NOT_ASKED, docs_link
 
 REPEAT_AFTER = 3600.0
 ABOUT_LOG = "the log"  # that it can't be written
@@ -20,7 +20,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class News:
+class Notice:
     """One thing to tell.
 
     Attributes:
@@ -28,19 +28,19 @@ class News:
         message: For people.
         page: Where people read on, if there is more to read.
         about: What is or was at fault, as in the state's troubles; empty for what doesn't last.
-        over: It is well again.
+        recovered: It is over.
     """
 
     agent_id: str
     message: str
     page: str = ""
     about: str = ""
-    over: bool = False
+    recovered: bool = False
 
 
-def note_fault(
+def record_fault(
     troubles: dict[str, Trouble], agent_id: str, about: str, kind: str, message: str, wall: float
-) -> News | None:
+) -> Notice | None:
     """Note that something is at fault.
 
     Args:
@@ -58,32 +58,34 @@ def note_fault(
     if known is None or known.kind != kind:
         since = wall if known is None else known.since
         troubles[about] = Trouble(kind, message, since, wall)
-        return News(agent_id, message, page_of(kind.partition(" ")[0]), about)
+        return Notice(agent_id, message, docs_link(kind.partition(" ")[0]), about)
     known.message = message
-    if 0 <= wall - known.said < REPEAT_AFTER:
+    if 0 <= wall - known.last_notified < REPEAT_AFTER:
         return None
-    known.said = wall
+    known.last_notified = wall
     lasted = age(wall - known.since)
-    page = page_of(kind.partition(" ")[0])
-    return News(agent_id, f"still, for {lasted}: {message}", page, about)
+    page = docs_link(kind.partition(" ")[0])
+    return Notice(agent_id, f"still, for {lasted}: {message}", page, about)
 
 
-def note_well(troubles: dict[str, Trouble], agent_id: str, about: str, wall: float) -> News | None:
+def record_recovery(
+    troubles: dict[str, Trouble], agent_id: str, about: str, wall: float
+) -> Notice | None:
     """Note that all is well; the end of a fault is news."""
     known = troubles.pop(about, None)
     if known is None:
         return None
     message = f"{about} is well again after {age(wall - known.since)}"
-    return News(agent_id, message, about=about, over=True)
+    return Notice(agent_id, message, about=about, recovered=True)
 
 
-def folded(items: Iterable[News]) -> list[str]:
+def render_notices(items: Iterable[Notice]) -> list[str]:
     """One line for each message, however many agents it is about."""
     told = ((i.agent_id, f"{i.message} ({i.page})" if i.page else i.message) for i in items)
-    return [f"{names(who)}: {text}" if names(who) else text for text, who in grouped(told)]
+    return [f"{names(who)}: {text}" if names(who) else text for text, who in group_alike(told)]
 
 
-def grouped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+def group_alike(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     """Each message once, with the agents that it is about.
 
     From four on, messages that differ only by the names of agent and slot count as one.

@@ -122,21 +122,23 @@ def enqueue(
     return update
 
 
-def begin(agent: AgentState, now: Moment, tried: set[int], *, patient: bool) -> list[Sending]:
+def begin(
+    agent: AgentState, now: Moment, tried: set[int], *, respect_pauses: bool
+) -> list[Sending]:
     """Begin a try of each slot's first update that may be sent now.
 
     Args:
         agent: Whose queue; the tries are noted in it, so save it before sending.
         now: The present moment.
         tried: Numbers tried already in this pass, which gets the new ones.
-        patient: Whether pauses are kept to: a tick does, a command tries once all the same.
+        respect_pauses: Whether pauses are kept to: a tick does, a command tries once all the same.
     """
     sendings = []
     # The least tried first, so that a slot which hangs the backend holds up no other for ever.
     for update in sorted(_heads(agent.queue), key=lambda u: u.attempts):
         if update.number in tried:
             continue
-        if (patient or update.ref.unresolved) and _pausing(update, now.wall):
+        if (respect_pauses or update.ref.unresolved) and _pausing(update, now.wall):
             continue
         tried.add(update.number)
         sendings.append(
@@ -145,11 +147,11 @@ def begin(agent: AgentState, now: Moment, tried: set[int], *, patient: bool) -> 
                 ref=update.ref.copy(),
                 status=update.status,
                 body=update.body(),
-                repeat=update.doubtful,
+                repeat=update.may_have_applied,
             )
         )
         update.attempts += 1
-        update.doubtful = True
+        update.may_have_applied = True
     return sendings
 
 
@@ -174,7 +176,7 @@ def settle(state: State, agent_id: str, result: Result, now: Moment) -> Delivery
     if not result.sent:
         update.attempts -= 1
     if not result.sent or not fault.maybe_done:
-        update.doubtful = sending.repeat
+        update.may_have_applied = sending.repeat
     refused = False
     if fault.http_status == 404 and not sending.ref.real and update.ref.real:
         update.not_before = None  # the real id was learned while the virtual one was tried
@@ -266,7 +268,7 @@ def _delivered(
     elif not update.ref.real:
         note_became_real(agent, update.ref, now)
     if update.end:
-        for ended in agent.ended:
+        for ended in agent.ended_slots:
             if ended.ref.same(update.ref):
                 ended.accepted = now
     for entry in state.history:
@@ -334,8 +336,8 @@ def two_days_past(day: str, wall: float) -> bool:
 
 def _refs(agent: AgentState) -> list[SlotRef]:
     refs = [u.ref for u in agent.queue]
-    refs += [e.ref for e in agent.ended]
-    refs += [f.ref for f in agent.failed]
+    refs += [e.ref for e in agent.ended_slots]
+    refs += [f.ref for f in agent.failed_wakes]
     refs += [r.update.ref for r in agent.refused]
     if agent.active is not None:
         refs.append(agent.active.ref)

@@ -12,6 +12,7 @@ from hfcal.clock import Moment
 from hfcal.core.ids import JsonObject, SlotRef
 
 SCHEMA = 1
+KEY = "key"  # in a field's metadata: its name in the file, if older releases gave it another
 
 
 class Record:
@@ -82,7 +83,7 @@ class Active(Record):
         announced: Its first `ongoing` was queued, or the backend has it as running.
         paused: When it was paused, if it is.
         reason: Why it was paused, as the agent said; empty if it isn't, or said nothing.
-        doomed: When it first looked abandoned by the wall clock alone.
+        abandon_suspected_at: When it first looked abandoned by the wall clock alone.
         slot: The slot as it was listed.
     """
 
@@ -94,7 +95,7 @@ class Active(Record):
     announced: bool = False
     paused: Moment | None = None
     reason: str = ""
-    doomed: Moment | None = None
+    abandon_suspected_at: Moment | None = field(default=None, metadata={KEY: "doomed"})
     slot: JsonObject = field(default_factory=dict)
 
 
@@ -110,7 +111,7 @@ class Update(Record):
         started_at: UTC `HH:MM:SS`, sent with `ongoing`.
         actual_duration: Whole minutes, sent with `finished`.
         attempts: Tries begun.
-        doubtful: An earlier try may have taken effect without an answer.
+        may_have_applied: An earlier try may have taken effect without an answer.
         error: Why the last try failed; empty if none did.
         not_before: The earliest next try of a tick; None for at once.
         pauses: Growing pauses taken so far.
@@ -124,7 +125,7 @@ class Update(Record):
     started_at: str | None = None
     actual_duration: int | None = None
     attempts: int = 0
-    doubtful: bool = False
+    may_have_applied: bool = field(default=False, metadata={KEY: "doubtful"})
     error: str = ""
     not_before: float | None = None
     pauses: int = 0
@@ -227,7 +228,7 @@ class Trouble(Record):
     kind: str
     message: str
     since: float
-    said: float
+    last_notified: float = field(metadata={KEY: "said"})
 
 
 @dataclass(eq=False, repr=False)
@@ -238,30 +239,30 @@ class AgentState(Record):
         active: The slot it is at.
         queue: Updates that wait, in the order of acceptance.
         refused: Updates that were refused for good.
-        ended: The ended list.
-        failed: Slots whose wake failed.
+        ended_slots: The ended list.
+        failed_wakes: Slots whose wake failed.
         hold: Set while nothing may be dispatched.
         next: What comes next, by the last heartbeat.
         heartbeat: When the last heartbeat was tried.
         good_heartbeat: When one was last answered well.
         error: Why the last heartbeat failed; empty if it didn't.
         error_kind: Its kind.
-        status_owed: The agent status that the backend has yet to be told.
+        unsent_agent_status: The agent status that the backend has yet to be told.
         troubles: Faults that last, by what they are about.
     """
 
     active: Active | None = None
     queue: list[Update] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
-    failed: list[FailedWake] = field(default_factory=list)
+    ended_slots: list[Ended] = field(default_factory=list, metadata={KEY: "ended"})
+    failed_wakes: list[FailedWake] = field(default_factory=list, metadata={KEY: "failed"})
     hold: Hold | None = None
     next: NextSlot | None = None
     heartbeat: float | None = None
     good_heartbeat: float | None = None
     error: str = ""
     error_kind: str = ""
-    status_owed: str | None = None
+    unsent_agent_status: str | None = field(default=None, metadata={KEY: "status_owed"})
     troubles: dict[str, Trouble] = field(default_factory=dict)
 
 
@@ -328,8 +329,8 @@ class State(Record):
         next_number: The number of the next update.
         ticks: How many ticks have begun.
         tick_seconds: From the beginning of the last tick to its last heartbeat's answer.
-        wakes: How many wakes were made.
-        failed_wakes: How many failed.
+        wakes_made: How many wakes were made.
+        wakes_failed: How many failed.
         faults: How many heartbeats failed, by kind.
     """
 
@@ -347,8 +348,8 @@ class State(Record):
     next_number: int = 1
     ticks: int = 0
     tick_seconds: float = 0.0
-    wakes: int = 0
-    failed_wakes: int = 0
+    wakes_made: int = field(default=0, metadata={KEY: "wakes"})
+    wakes_failed: int = field(default=0, metadata={KEY: "failed_wakes"})
     faults: dict[str, int] = field(default_factory=dict)
 
     def agent(self, agent_id: str) -> AgentState:

@@ -14,7 +14,7 @@ _DROPPED = "dropped by hand"
 
 
 @dataclass(frozen=True)
-class Found:
+class SlotUpdates:
     """One slot's updates that wait or were refused."""
 
     agent_id: str
@@ -41,7 +41,7 @@ class Found:
 
 def find(
     state: State, ident: str, agents: Iterable[str], among: Collection[int] | None = None
-) -> list[Found]:
+) -> list[SlotUpdates]:
     """What waits or was refused of the slot that has, or had, this ident; by agent.
 
     Args:
@@ -60,11 +60,11 @@ def find(
             r for r in agent.refused if r.update.ref.named(ident) and _counts(r.update, among)
         ]
         if queued or refused:
-            found.append(Found(agent_id, queued, refused))
+            found.append(SlotUpdates(agent_id, queued, refused))
     return found
 
 
-def past_retrying(state: State, found: Found) -> list[Refusal]:
+def past_retrying(state: State, found: SlotUpdates) -> list[Refusal]:
     """Refusals whose slot has ended since: sent now, they would open it again."""
     agent = state.agent(found.agent_id)
     open_refs = [u.ref for u in agent.queue if u.end]
@@ -78,7 +78,7 @@ def past_retrying(state: State, found: Found) -> list[Refusal]:
     ]
 
 
-def retry(state: State, found: Found) -> None:
+def retry(state: State, found: SlotUpdates) -> None:
     """Let the next tick send them without a pause; what was refused waits in its old place."""
     agent = state.agent(found.agent_id)
     for refusal in found.refused:
@@ -92,7 +92,7 @@ def retry(state: State, found: Found) -> None:
         update.failing_since = None
 
 
-def drop(state: State, found: Found) -> None:
+def drop(state: State, found: SlotUpdates) -> None:
     """Give them up: the backend is never told."""
     agent = state.agent(found.agent_id)
     for refusal in found.refused:
@@ -114,7 +114,7 @@ def forget(state: State, agent_id: str) -> None:
     state.configured = [name for name in state.configured if name != agent_id]
 
 
-def holds_back(agent: AgentState) -> list[str]:
+def reasons_to_keep(agent: AgentState) -> list[str]:
     """Why an agent shouldn't be forgotten, for people."""
     reasons = []
     if agent.active is not None:

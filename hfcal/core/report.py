@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hfcal.core.notices import News
+from hfcal.core.notices import Notice
 from hfcal.core.outbox import Delivery
 from hfcal.core.protocol import Heartbeat
 from hfcal.core.records import AgentState
@@ -93,7 +93,7 @@ class TickReport:
     deliveries: list[Delivery] = field(default_factory=list)
     queued: int = 0
     at_fault: int = 0
-    news: list[News] = field(default_factory=list)
+    news: list[Notice] = field(default_factory=list)
     interrupted: int | None = None
 
     def count(self, action: Action) -> int:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from hfcal.clock import Moment, utc_date
 from hfcal.core import memory, transitions
-from hfcal.core.notices import News
+from hfcal.core.notices import Notice
 from hfcal.core.outbox import UNRESOLVED_PAUSE, unresolved, waiting_for
 from hfcal.core.protocol import Slot
 from hfcal.core.records import State
-from hfcal.errors import Fault, page_of
+from hfcal.errors import Fault, docs_link
 
 _PATIENCE = 600.0  # seconds for which a sync that failed holds up no heartbeat
 _ABSENT = {401, 404, 405}
@@ -56,7 +56,7 @@ def note_failed(state: State, fault: Fault, wall: float) -> None:
 
 def take_over(
     state: State, schedules: Mapping[str, Sequence[Slot]], moment: Moment
-) -> tuple[list[str], list[News]]:
+) -> tuple[list[str], list[Notice]]:
     """Learn real ids from a sync, and adopt what runs when the state is new or rebuilt.
 
     Args:
@@ -68,7 +68,7 @@ def take_over(
         The agents that got an active slot by that, and what is to be told.
     """
     adopted: list[str] = []
-    news: list[News] = []
+    news: list[Notice] = []
     for agent_id, listed in schedules.items():
         agent = state.agent(agent_id)
         for slot in listed:
@@ -88,7 +88,7 @@ def take_over(
             for other in running:
                 if other is not best:
                     message = f"slot {other.ident} runs as well; only {best.ident} is adopted"
-                    news.append(News(agent_id, message, page_of("adopted")))
+                    news.append(Notice(agent_id, message, docs_link("adopted")))
     state.sync.needed = False
     state.sync.asked = moment.wall
     return adopted, news

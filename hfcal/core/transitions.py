@@ -37,7 +37,7 @@ _RECHECK = 3600.0  # seconds between two looks by a wall clock that may have jum
 
 
 @dataclass(frozen=True)
-class Word:
+class SlotEnd:
     """What an agent, or hfcal in its place, says of a slot's end.
 
     Attributes:
@@ -54,7 +54,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Ending:
+class AcceptedEnd:
     """An end that was accepted.
 
     Attributes:
@@ -73,11 +73,11 @@ class Ending:
 def remember(agent: AgentState, slot: Slot, wake: Wake, now: Moment) -> Active:
     """Make `slot` the agent's active one, before it is woken."""
     ref = slot.ref.copy()
-    for known in [e.ref for e in agent.ended] + [f.ref for f in agent.failed]:
+    for known in [e.ref for e in agent.ended_slots] + [f.ref for f in agent.failed_wakes]:
         if known.same(slot.ref):
             ref = known.copy()
             ref.learn(slot.ref)
-    agent.ended = [e for e in agent.ended if not e.ref.same(ref)]
+    agent.ended_slots = [e for e in agent.ended_slots if not e.ref.same(ref)]
     agent.active = Active(
         ref=ref,
         state=ActiveState.WAKING,
@@ -98,11 +98,11 @@ def note_woken(state: State, agent_id: str, key: str, now: Moment) -> bool:
     active = state.agent(agent_id).active
     if active is None or active.key != key or active.wake is None:
         return False
-    hear_from(state, agent_id, active, now)
+    confirm_woken(state, agent_id, active, now)
     return True
 
 
-def note_taken_for_woken(active: Active, status: SlotStatus, now: Moment) -> None:
+def mark_woken_by_backend(active: Active, status: SlotStatus, now: Moment) -> None:
     """The backend lists a slot as running whose wake wasn't noted: it was woken."""
     active.wake = None
     active.announced = True
@@ -139,7 +139,7 @@ def note_wake_failed(
     failed = failed_wake(agent, active.ref)
     if failed is None:
         failed = FailedWake(active.ref, active.wake, 0, now.wall, now.wall)
-        agent.failed.append(failed)
+        agent.failed_wakes.append(failed)
     failed.count += 1
     pause = min(FIRST_WAKE_PAUSE * 2 ** min(failed.count - 1, 10), LONGEST_WAKE_PAUSE)
     failed.not_before = now.wall + min(max(pause, retry_after or 0.0), LONGEST_WAKE_PAUSE)
@@ -156,22 +156,22 @@ def note_wake_failed(
     return failed
 
 
-def give_up_uncertain(state: State, agent_id: str, now: Moment) -> None:
+def abort_uncertain(state: State, agent_id: str, now: Moment) -> None:
     """End a slot here whose wake is uncertain and that the backend doesn't list any more."""
     agent = state.agent(agent_id)
     assert agent.active is not None
     ref, agent.active = agent.active.ref, None
-    agent.ended.append(Ended(ref, "aborted", now.wall, now.wall, uncertain=True))
+    agent.ended_slots.append(Ended(ref, "aborted", now.wall, now.wall, uncertain=True))
     state.history.append(HistoryEntry(agent_id, ref.ident, "aborted", now.wall, UNCERTAIN))
 
 
-def hear_from(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
+def confirm_woken(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
     """The wake was made, by its adapter's word or the agent's; returns the update that tells it."""
     if active.state is ActiveState.WAKING:
         active.state = ActiveState.ONGOING
     active.wake = None
     agent = state.agent(agent_id)
-    agent.failed = [f for f in agent.failed if not f.ref.same(active.ref)]
+    agent.failed_wakes = [f for f in agent.failed_wakes if not f.ref.same(active.ref)]
     return None if active.announced else _announce(state, agent_id, active, now)
 
 
@@ -197,8 +197,8 @@ def pause(state: State, agent_id: str, now: Moment, reason: str = "") -> Update 
     assert active is not None
     if active.state is ActiveState.PAUSED:
         return None
-    hear_from(state, agent_id, active, now)
-    active.state, active.paused, active.doomed = ActiveState.PAUSED, now, None
+    confirm_woken(state, agent_id, active, now)
+    active.state, active.paused, active.abandon_suspected_at = ActiveState.PAUSED, now, None
     active.reason = reason
     return _tell(state, agent_id, active, reason, now)
 
@@ -208,15 +208,15 @@ def resume(state: State, agent_id: str, now: Moment, reason: str = "") -> Update
     active = state.agent(agent_id).active
     assert active is not None
     if active.state is ActiveState.WAKING:
-        return hear_from(state, agent_id, active, now)
+        return confirm_woken(state, agent_id, active, now)
     if active.state is not ActiveState.PAUSED:
         return None
-    active.state, active.paused, active.doomed = ActiveState.ONGOING, None, None
+    active.state, active.paused, active.abandon_suspected_at = ActiveState.ONGOING, None, None
     active.reason = ""
     return _tell(state, agent_id, active, reason, now)
 
 
-def mark_again(state: State, agent_id: str, now: Moment) -> Update | None:
+def requeue_state(state: State, agent_id: str, now: Moment) -> Update | None:
     """Queue the active slot's own state again, as the backend took it back to pending.
 
     Returns:
@@ -231,11 +231,11 @@ def mark_again(state: State, agent_id: str, now: Moment) -> Update | None:
     active.announced = True
     started_at = utc_time(active.start.wall)
     again = enqueue(state, agent_id, active.ref, status, now, started_at=started_at)
-    again.doubtful = True  # it was accepted before, so a 409 means that it still holds
+    again.may_have_applied = True  # it was accepted before, so a 409 means that it still holds
     return again
 
 
-def end_active(state: State, agent_id: str, word: Word, now: Moment) -> Ending:
+def end_active(state: State, agent_id: str, word: SlotEnd, now: Moment) -> AcceptedEnd:
     """The agent's active slot is over: the agent is free, and the end is queued."""
     agent = state.agent(agent_id)
     active = agent.active
@@ -249,9 +249,9 @@ def end_active(state: State, agent_id: str, word: Word, now: Moment) -> Ending:
     return _end(state, agent_id, active.ref, word, now, measured)
 
 
-def end_other(
-    state: State, agent_id: str, ref: SlotRef, word: Word, now: Moment, *, announce: bool
-) -> Ending:
+def end_inactive(
+    state: State, agent_id: str, ref: SlotRef, word: SlotEnd, now: Moment, *, announce: bool
+) -> AcceptedEnd:
     """A slot that isn't active is over by the agent's word, which is true even when unexpected.
 
     Args:
@@ -268,7 +268,9 @@ def end_other(
     return _end(state, agent_id, ref, word, now, measured=1)
 
 
-def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -> Ending | None:
+def abandon_if_overdue(
+    state: State, agent_id: str, after: float, now: Moment
+) -> AcceptedEnd | None:
     """Abort an active slot that nobody ended for `after` seconds; 0 turns it off.
 
     The boot clock decides. After a reboot there is only the wall clock, which may have jumped,
@@ -280,12 +282,15 @@ def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -
     since = active.paused or active.start
     limit = after * PAUSED_PATIENCE if active.paused else after
     if since.seconds_until(now) < limit:
-        active.doomed = None
+        active.abandon_suspected_at = None
         return None
     if not since.same_boot(now):
-        if active.doomed is None or active.doomed.boot_id != now.boot_id:
-            active.doomed = now
-        if active.doomed.seconds_until(now) < _RECHECK:
+        if (
+            active.abandon_suspected_at is None
+            or active.abandon_suspected_at.boot_id != now.boot_id
+        ):
+            active.abandon_suspected_at = now
+        if active.abandon_suspected_at.seconds_until(now) < _RECHECK:
             return None
     what = "paused" if active.paused else "running"
     allowed = f"{PAUSED_PATIENCE} times abandon_after" if active.paused else "abandon_after"
@@ -293,7 +298,7 @@ def abandon_if_overdue(state: State, agent_id: str, after: float, now: Moment) -
         f"abandoned: {what} for {age(since.seconds_until(now))} without a word from the agent, "
         f"{allowed} is {age(limit)}"
     )
-    return end_active(state, agent_id, Word("aborted", reason=reason), now)
+    return end_active(state, agent_id, SlotEnd("aborted", reason=reason), now)
 
 
 def resolve(state: State, agent_id: str, status: SlotStatus, now: Moment) -> str:
@@ -301,8 +306,8 @@ def resolve(state: State, agent_id: str, status: SlotStatus, now: Moment) -> str
     agent = state.agent(agent_id)
     assert agent.active is not None
     ref, agent.active = agent.active.ref, None
-    agent.ended.append(Ended(ref, status.value, now.wall, now.wall, accepted=now))
-    agent.status_owed = "idle"
+    agent.ended_slots.append(Ended(ref, status.value, now.wall, now.wall, accepted=now))
+    agent.unsent_agent_status = "idle"
     reason = "the backend says so"
     for update in waiting_for(agent, ref):
         if not update.end:  # sent now it would open the slot again
@@ -344,15 +349,15 @@ def _tell(state: State, agent_id: str, active: Active, reason: str, now: Moment)
 
 
 def _end(
-    state: State, agent_id: str, ref: SlotRef, word: Word, now: Moment, measured: int
-) -> Ending:
+    state: State, agent_id: str, ref: SlotRef, word: SlotEnd, now: Moment, measured: int
+) -> AcceptedEnd:
     agent = state.agent(agent_id)
     duration = (word.minutes or measured) if word.status == "finished" else None
     update = enqueue(state, agent_id, ref, word.status, now, actual_duration=duration)
-    agent.failed = [f for f in agent.failed if not f.ref.same(ref)]
-    agent.ended = [e for e in agent.ended if not e.ref.same(ref)]
-    agent.ended.append(Ended(ref.copy(), word.status, now.wall, now.wall, duration=duration))
-    agent.status_owed = "idle"
+    agent.failed_wakes = [f for f in agent.failed_wakes if not f.ref.same(ref)]
+    agent.ended_slots = [e for e in agent.ended_slots if not e.ref.same(ref)]
+    agent.ended_slots.append(Ended(ref.copy(), word.status, now.wall, now.wall, duration=duration))
+    agent.unsent_agent_status = "idle"
     state.history.append(
         HistoryEntry(
             agent_id=agent_id,
@@ -365,7 +370,7 @@ def _end(
             update=update.number,
         )
     )
-    return Ending(ref.ident, word.status, update.number, duration)
+    return AcceptedEnd(ref.ident, word.status, update.number, duration)
 
 
 def _with_clamping(reason: str, start: Moment, now: Moment) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hfcal.core.notices import grouped, names
+from hfcal.core.notices import group_alike, names
 from hfcal.text import one_line
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _folded(findings: list[Finding]) -> Iterator[Finding]:
         alike.setdefault((finding.code, about), []).append(finding)
     for group in alike.values():
         mends = {finding.agent_id: finding.mend for finding in reversed(group)}
-        for message, who in grouped((finding.agent_id, finding.message) for finding in group):
+        for message, who in group_alike((finding.agent_id, finding.message) for finding in group):
             if len(who) == 1:
                 yield replace(group[0], message=message, agent_id=who[0], mend=mends[who[0]])
                 continue

@@ -16,7 +16,7 @@ from hfcal.clock import age, now, zone_of
 from hfcal.core.health import failing_wakes, stale_after, waits_too_long
 from hfcal.core.protocol import parse_slot
 from hfcal.core.records import AgentState, State
-from hfcal.core.repair import find, holds_back, past_retrying
+from hfcal.core.repair import find, past_retrying, reasons_to_keep
 from hfcal.core.scheduler import SLACK, due_at
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import DamagedStateError, StateError
@@ -169,7 +169,7 @@ def _agents(host: Host, state: State) -> Iterator[Finding]:
                 agent_id,
             )
     for agent_id in _gone(host, state):
-        lost = holds_back(state.agents.get(agent_id, AgentState()))
+        lost = reasons_to_keep(state.agents.get(agent_id, AgentState()))
         but = f"; {', '.join(lost)}, which only --drop forgets as well" if lost else ""
         message = f"it is remembered and no longer in agents{but}"
         mend = host.command("forget", about=agent_id)

@@ -15,14 +15,14 @@ from typing import TypeVar
 from hfcal.backend.bridge import Bridge
 from hfcal.clock import Moment, now
 from hfcal.core import memory, transitions
-from hfcal.core.notices import News, note_fault, note_well
+from hfcal.core.notices import Notice, record_fault, record_recovery
 from hfcal.core.protocol import Heartbeat, Slot, SlotType
 from hfcal.core.records import Active, AgentState, State, Wake
 from hfcal.core.report import AgentReport
 from hfcal.core.scheduler import Action, Decision, Warn, decide
 from hfcal.engine.context import TickContext
-from hfcal.engine.delivery import Courier
-from hfcal.errors import BridgeError, Fault, StateError, page_of
+from hfcal.engine.delivery import OutboxSender
+from hfcal.errors import BridgeError, Fault, StateError, docs_link
 from hfcal.system.locks import LockFile
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.message import new_wake
@@ -51,8 +51,8 @@ class AgentPass:
     ) -> None:
         self.agent_id = agent_id
         self.report = AgentReport(agent_id)
-        self.news: list[News] = []
-        self.courier: Courier | None = None
+        self.news: list[Notice] = []
+        self.sender: OutboxSender | None = None
         self._tick = tick
         self.asks = asks
         self._tried = set(tried)
@@ -62,25 +62,25 @@ class AgentPass:
         self._wake: Wake | None = None
         self._woken = False
         self._wake_seconds: float | None = None
-        self._has_place = False
-        self._wants_place = False
-        self.settled = False  # its heartbeat is answered and saved
-        self.over = False
+        self._has_permit = False
+        self._wants_permit = False
+        self.heartbeat_saved = False  # its heartbeat is answered and saved
+        self.closed = False
 
     @property
     def tried(self) -> set[int]:
         """Numbers of the updates that were tried in this tick."""
-        return self._tried if self.courier is None else self.courier.tried
+        return self._tried if self.sender is None else self.sender.tried
 
-    def all_news(self) -> list[News]:
+    def all_news(self) -> list[Notice]:
         """What is worth telling of this pass, once it is over."""
-        deliveries = [] if self.courier is None else self.courier.deliveries
+        deliveries = [] if self.sender is None else self.sender.deliveries
         refused = [d for d in deliveries if d.refused and d.fault is not None]
         return self.news + [
-            News(
+            Notice(
                 self.agent_id,
                 f"slot {d.slot}: {d.status} was refused for good: {d.fault and d.fault.message}",
-                page_of("rejected"),
+                docs_link("rejected"),
             )
             for d in refused
         ]
@@ -130,8 +130,8 @@ class AgentPass:
 
     def try_again(self) -> None:
         """A place to wake has come free: take it and the lock, and decide anew (owner thread)."""
-        self._take_place()
-        self._wants_place = False
+        self._acquire_permit()
+        self._wants_permit = False
         self._lock = self._tick.locks.try_take(self.agent_id)
         if self._lock is None:
             self.report.action, self.report.reason = Action.SKIPPED, TAKEN
@@ -141,12 +141,12 @@ class AgentPass:
 
     def close(self) -> None:
         """Let go of the agent (owner thread)."""
-        self.over = True
-        self.let_go()
+        self.closed = True
+        self.release_lock()
         self._tick.ended(self)
-        self._leave_place()
+        self._release_permit()
 
-    def let_go(self) -> None:
+    def release_lock(self) -> None:
         """Release the agent's lock."""
         if self._lock is not None:
             self._lock.release()
@@ -170,14 +170,14 @@ class AgentPass:
         agent.heartbeat = agent.good_heartbeat = moment.wall
         self._tick.note(state)
         agent.error = agent.error_kind = ""
-        self._tell(note_well(agent.troubles, self.agent_id, "heartbeat", moment.wall))
+        self._tell(record_recovery(agent.troubles, self.agent_id, "heartbeat", moment.wall))
         if not agent.queue:  # a command may have delivered what a tick could not
-            self._tell(note_well(agent.troubles, self.agent_id, "delivery", moment.wall))
+            self._tell(record_recovery(agent.troubles, self.agent_id, "delivery", moment.wall))
         self._note_problems(agent, moment)
         memory.note_listed(state, self.agent_id, self._heartbeat.slots, moment)
         self._carry_out(state, self._decide(agent, moment), moment)
         memory.forget_old(agent, moment)
-        tried = {_about_wake(failed.wake.slot) for failed in agent.failed}
+        tried = {_about_wake(failed.wake.slot) for failed in agent.failed_wakes}
         for about in [a for a in agent.troubles if a.startswith("wake") and a not in tried]:
             del agent.troubles[about]
 
@@ -200,29 +200,33 @@ class AgentPass:
     def _carry_out(self, state: State, decision: Decision, moment: Moment) -> None:
         agent = state.agent(self.agent_id)
         agent.next = decision.next
-        self._wants_place = decision.action is Action.DISPATCHED
-        if self._wants_place:
+        self._wants_permit = decision.action is Action.DISPATCHED
+        if self._wants_permit:
             assert decision.slot is not None
-            if not self._take_place():
-                self._show(Decision(Action.SKIPPED, decision.slot, "no place to wake"), agent)
+            if not self._acquire_permit():
+                self._show(
+                    Decision(Action.SKIPPED, decision.slot, "waiting for a wake permit"), agent
+                )
                 return
             self._wake = self._remember(agent, decision.slot, moment)
         elif decision.action is Action.ADOPTED and decision.slot is not None:
             transitions.adopt(state, self.agent_id, decision.slot, moment)
         elif decision.lost:
-            transitions.give_up_uncertain(state, self.agent_id, moment)
+            transitions.abort_uncertain(state, self.agent_id, moment)
             ident = state.history[-1].ident
             self.news.append(
-                News(self.agent_id, f"slot {ident}: {transitions.UNCERTAIN}", page_of("uncertain"))
+                Notice(
+                    self.agent_id, f"slot {ident}: {transitions.UNCERTAIN}", docs_link("uncertain")
+                )
             )
         elif decision.action is Action.RESOLVED and decision.slot is not None:
             assert decision.slot.status is not None
             transitions.resolve(state, self.agent_id, decision.slot.status, moment)
         elif decision.again:
-            transitions.mark_again(state, self.agent_id, moment)
+            transitions.requeue_state(state, self.agent_id, moment)
         elif decision.woken and decision.slot is not None and decision.slot.status is not None:
             assert agent.active is not None
-            transitions.note_taken_for_woken(agent.active, decision.slot.status, moment)
+            transitions.mark_woken_by_backend(agent.active, decision.slot.status, moment)
         self._show(decision, agent)
 
     def _remember(self, agent: AgentState, slot: Slot, moment: Moment) -> Wake:
@@ -243,31 +247,31 @@ class AgentPass:
         if error is not None and transitions.note_wake_failed(
             state, self.agent_id, self._wake.key, str(error), moment, error.retry_after
         ):
-            state.failed_wakes += 1
+            state.wakes_failed += 1
             fault = Fault("wake_failed", f"slot {self._wake.slot}: wake failed: {error}")
             self.report.action, self.report.error = Action.WAKE_FAILED, fault
             self._tell_fault(agent, _about_wake(self._wake.slot), fault, moment)
             return
-        state.wakes += 1
+        state.wakes_made += 1
         transitions.note_woken(state, self.agent_id, self._wake.key, moment)
         if agent.active is not None and agent.active.key == self._wake.key:
-            agent.status_owed = _status_for(agent.active)
+            agent.unsent_agent_status = _status_for(agent.active)
         about = _about_wake(self._wake.slot)
-        self._tell(note_well(agent.troubles, self.agent_id, about, moment.wall))
+        self._tell(record_recovery(agent.troubles, self.agent_id, about, moment.wall))
 
     def _note_deliveries(self, state: State) -> None:
-        assert self.courier is not None
+        assert self.sender is not None
         agent = state.agent(self.agent_id)
         wall = now().wall
-        waiting = [d for d in self.courier.deliveries if not d.delivered and not d.refused]
+        waiting = [d for d in self.sender.deliveries if not d.delivered and not d.refused]
         if waiting and waiting[0].fault is not None:
             fault = waiting[0].fault
             message = f"slot {waiting[0].slot}: {waiting[0].status} waits: {fault.message}"
             self._tell(
-                note_fault(agent.troubles, self.agent_id, "delivery", fault.kind, message, wall)
+                record_fault(agent.troubles, self.agent_id, "delivery", fault.kind, message, wall)
             )
         elif not agent.queue:
-            self._tell(note_well(agent.troubles, self.agent_id, "delivery", wall))
+            self._tell(record_recovery(agent.troubles, self.agent_id, "delivery", wall))
 
     def _note_problems(self, agent: AgentState, moment: Moment) -> None:
         """What was odd in the answer: told when it begins, then remembered silently."""
@@ -281,7 +285,9 @@ class AgentPass:
             self.report.warnings.append(Warn(problem.slot, problem.message, known=known))
             if not known:
                 self._tell(
-                    note_fault(agent.troubles, self.agent_id, about, "odd_slot", text, moment.wall)
+                    record_fault(
+                        agent.troubles, self.agent_id, about, "odd_slot", text, moment.wall
+                    )
                 )
         for about in gone:
             del agent.troubles[about]
@@ -289,13 +295,13 @@ class AgentPass:
     # After a save, on the owner thread.
 
     def _proceed(self, _: None) -> None:
-        self.settled = True
-        if self._wake is not None and self._has_place:
+        self.heartbeat_saved = True
+        if self._wake is not None and self._has_permit:
             wake = self._wake
             self._tick.submit_wake(self, lambda _: self._wake_agent(wake))
-        elif self._wants_place:
-            self.let_go()
-            self._tick.places.wait(self.try_again)
+        elif self._wants_permit:
+            self.release_lock()
+            self._tick.permits.wait(self.try_again)
         elif self._tick.has_work(self.agent_id):
             self._tick.submit(self, self._deliver_and_end)
         else:
@@ -315,7 +321,7 @@ class AgentPass:
             failed = error
         self._wake_seconds = time.monotonic() - began
         # Now, not when it is noted: so the next one is remembered in the same save.
-        self._tick.commit.call_at_once(self._leave_place)
+        self._tick.commit.call_at_once(self._release_permit)
         self._tick.submit(self, lambda bridge: self._after_wake(bridge, failed))
 
     def _after_wake(self, bridge: Bridge, failed: WakeError | None) -> None:
@@ -329,27 +335,27 @@ class AgentPass:
     def _deliver(
         self, bridge: Bridge, failed: WakeError | None = None, *, woken: bool = False
     ) -> None:
-        if self.courier is None:
-            self.courier = Courier(
+        if self.sender is None:
+            self.sender = OutboxSender(
                 self.agent_id,
                 lambda: bridge,
                 self._save,
-                patient=True,
+                respect_pauses=True,
                 report_status=self._tick.settings.report_agent_status,
                 tried=self._tried,
-                away=self._tick.breaker.fault,
+                offline=self._tick.breaker.fault,
             )
-        self.courier.connect = lambda: bridge
+        self.sender.connect = lambda: bridge
         self._woken = woken
 
         def note(state: State) -> None:
             if woken:
                 self._note_wake(state, failed)
 
-        self.courier.deliver(note, self._note_deliveries)
+        self.sender.deliver(note, self._note_deliveries)
 
     def _save(self, change: Callable[[State], T]) -> T:
-        return self._tick.commit.commit(change, keep=self._woken)
+        return self._tick.commit.commit(change, must_save=self._woken)
 
     def _later(self, change: Callable[[State], None], then: Callable[[None], None]) -> None:
         self._tick.commit.later(change, then, self._not_saved)
@@ -362,17 +368,17 @@ class AgentPass:
         if isinstance(error, Exception) and not isinstance(error, StateError):
             self.fail(error)
         else:
-            self.let_go()
-            self._leave_place()
+            self.release_lock()
+            self._release_permit()
 
-    def _take_place(self) -> bool:
-        self._has_place = self._has_place or self._tick.places.take()
-        return self._has_place
+    def _acquire_permit(self) -> bool:
+        self._has_permit = self._has_permit or self._tick.permits.acquire()
+        return self._has_permit
 
-    def _leave_place(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._tick.places.free(self._wake_seconds)
+    def _release_permit(self) -> None:
+        if self._has_permit:
+            self._has_permit = False
+            self._tick.permits.release(self._wake_seconds)
 
     def _show(self, decision: Decision, agent: AgentState) -> None:
         self.report.decided(decision, self._heartbeat, agent)
@@ -381,11 +387,11 @@ class AgentPass:
 
     def _tell_fault(self, agent: AgentState, about: str, fault: Fault, moment: Moment) -> None:
         kind = fault.kind if fault.http_status is None else f"{fault.kind} {fault.http_status}"
-        news = note_fault(agent.troubles, self.agent_id, about, kind, fault.message, moment.wall)
+        news = record_fault(agent.troubles, self.agent_id, about, kind, fault.message, moment.wall)
         self.report.known = news is None
         self._tell(news)
 
-    def _tell(self, news: News | None) -> None:
+    def _tell(self, news: Notice | None) -> None:
         if news is not None:
             self.news.append(news)
 

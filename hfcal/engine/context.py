@@ -14,7 +14,7 @@ from hfcal.backend.bridge import Bridge
 from hfcal.config.settings import Settings
 from hfcal.core.records import State
 from hfcal.core.scheduler import Policy
-from hfcal.engine.permits import Places
+from hfcal.engine.permits import WakePermits
 from hfcal.state.agent_locks import AgentLocks
 from hfcal.state.commit import GroupCommit
 from hfcal.wake.message import Commands
@@ -35,7 +35,7 @@ class Pass(Protocol):
     def fail(self, error: Exception) -> None:
         """A bug ended the pass."""
 
-    def let_go(self) -> None:
+    def release_lock(self) -> None:
         """Release the agent's lock."""
 
 
@@ -49,7 +49,7 @@ class TickContext(Protocol):
         commit: Where changes of the state are handed in.
         locks: The agents' locks.
         breaker: Whether the backend is worth asking.
-        places: Places to wake.
+        permits: Permits to wake.
         stopping: No new agents are taken.
         wakes_ended: No new wakes are started.
         adopted: Agents that got their slot from `/calendar/sync`, before their own heartbeat.
@@ -62,7 +62,7 @@ class TickContext(Protocol):
     commit: GroupCommit
     locks: AgentLocks
     breaker: Breaker
-    places: Places
+    permits: WakePermits
     stopping: bool
     wakes_ended: bool
     adopted: set[str]

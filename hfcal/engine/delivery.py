@@ -30,31 +30,31 @@ class Commit(Protocol):
 
 
 @dataclass
-class Courier:
+class OutboxSender:
     """Delivers for one agent during one pass.
 
     Attributes:
         agent_id: Whose outbox.
         connect: Gives the way to the backend; asked for once something is to be sent.
         commit: How changes are saved.
-        patient: Whether pauses are kept to.
+        respect_pauses: Whether pauses are kept to.
         report_status: Whether the backend is told the agent's status.
         tried: Numbers of updates tried in this pass.
         deliveries: What came of the tries.
-        away: Why the backend can't be reached; nothing more is sent then.
-        able: Whether the backend is known at all, by the state.
+        offline: Why the backend can't be reached; nothing more is sent then.
+        backend_known: Whether the backend is known at all, by the state.
         ends_at: When all of it must be over, by the monotonic clock; None for no such time.
     """
 
     agent_id: str
     connect: Callable[[], Bridge]
     commit: Commit
-    patient: bool
+    respect_pauses: bool
     report_status: bool
     tried: set[int] = field(default_factory=set)
     deliveries: list[Delivery] = field(default_factory=list)
-    away: Fault | None = None
-    able: Callable[[State], bool] = lambda _: True
+    offline: Fault | None = None
+    backend_known: Callable[[State], bool] = lambda _: True
     ends_at: float | None = None
     _told: set[str] = field(default_factory=set)
 
@@ -77,7 +77,7 @@ class Courier:
                 return
             first, posted = _nothing, None
             results = [self._send(sending) for sending in sendings]
-            if owed is not None and not self.away:
+            if owed is not None and not self.offline:
                 posted = self._post_status(owed)
 
     def _round(
@@ -95,14 +95,16 @@ class Courier:
             moment = now()
             settled = [settle(state, self.agent_id, result, moment) for result in results]
             agent = state.agent(self.agent_id)
-            if posted is not None and agent.status_owed == posted:
-                agent.status_owed = None
+            if posted is not None and agent.unsent_agent_status == posted:
+                agent.unsent_agent_status = None
             if not self.report_status:
-                agent.status_owed = None
+                agent.unsent_agent_status = None
             # A change may be applied again, so what it tells is kept apart until it is saved.
             again = set(tried)
-            able = self.away is None and self.able(state)
-            sendings = begin(agent, moment, again, patient=self.patient) if able else []
+            known = self.offline is None and self.backend_known(state)
+            sendings = (
+                begin(agent, moment, again, respect_pauses=self.respect_pauses) if known else []
+            )
             self.tried = again
             self.deliveries = [
                 d for d in self.deliveries if d.number not in {s.number for s in settled}
@@ -114,7 +116,7 @@ class Courier:
                 for u in agent.queue
                 if any(u.ref.same(s.ref) for s in sendings)
             )
-            owed = agent.status_owed if able and not more else None
+            owed = agent.unsent_agent_status if known and not more else None
             if owed in self._told:
                 owed = None
             if not sendings and owed is None:
@@ -124,15 +126,15 @@ class Courier:
         return change
 
     def _send(self, sending: Sending) -> Result:
-        if self.away is None and self._out_of_time():
-            self.away = Fault("timeout", "no time was left to send it")
-        if self.away is not None:
-            return Result(sending, self.away, sent=False)
+        if self.offline is None and self._out_of_time():
+            self.offline = Fault("timeout", "no time was left to send it")
+        if self.offline is not None:
+            return Result(sending, self.offline, sent=False)
         try:
             real_id = self._bridge().update(self.agent_id, sending.ref, sending.body)
         except BridgeError as error:
             if error.fault.kind in {"unreachable", "timeout"}:
-                self.away = error.fault
+                self.offline = error.fault
             return Result(sending, error.fault)
         return Result(sending, real_id=real_id)
 

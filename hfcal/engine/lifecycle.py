@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hfcal.clock import now
 from hfcal.config.settings import Settings
-from hfcal.core.commands import Accepted, Request, take, whose
+from hfcal.core.commands import AcceptedCommand, AgentCommand, apply, find_agent
 from hfcal.core.outbox import Delivery, has_work
 from hfcal.core.records import AgentState, State, Update
-from hfcal.engine.delivery import Courier
+from hfcal.engine.delivery import OutboxSender
 from hfcal.errors import Fault, StateError
 from hfcal.state.file import StateFile
 from hfcal.system.locks import LockFile
@@ -45,7 +45,7 @@ class Lifecycle:
         self._tried: set[int] = set()
         self._deliveries: list[Delivery] = []
 
-    def run(self, request: Request) -> Accepted:
+    def run(self, request: AgentCommand) -> AcceptedCommand:
         """Accept, queue, deliver.
 
         Raises:
@@ -55,16 +55,16 @@ class Lifecycle:
             StateError: It could not be saved, so it is not accepted.
         """
         ends_at = time.monotonic() + self._timeout
-        agent_id = request.agent_id or whose(self.state_file.peek(), request.slot)
+        agent_id = request.agent_id or find_agent(self.state_file.peek(), request.slot)
         locks = self.state_file.agent_locks
         lock = locks.try_take(agent_id)
-        accepted: Accepted | None = None
+        accepted: AcceptedCommand | None = None
 
         def accept(state: State) -> None:
             nonlocal accepted
-            accepted = take(state, agent_id, request, now())
+            accepted = apply(state, agent_id, request, now())
             if not self._reports_status(state):
-                state.agent(agent_id).status_owed = None
+                state.agent(agent_id).unsent_agent_status = None
 
         try:
             if lock is None:
@@ -99,26 +99,26 @@ class Lifecycle:
         return result
 
     @staticmethod
-    def _unnoted(accepted: Accepted, error: StateError) -> Accepted:
+    def _unnoted(accepted: AcceptedCommand, error: StateError) -> AcceptedCommand:
         """Accepted it stays, though what came of it could not be noted: it is sent again."""
         accepted.delivered = False
         accepted.fault = Fault("state", error.message)
         return accepted
 
     def _deliver(self, agent_id: str, first: Callable[[State], None], ends_at: float) -> None:
-        courier = Courier(
+        sender = OutboxSender(
             agent_id,
             self._connect,
             self._commit,
-            patient=False,
+            respect_pauses=False,
             report_status=True,
             tried=self._tried,
-            able=self._knows_backend,
+            backend_known=self._knows_backend,
             ends_at=ends_at,
         )
-        courier.deliver(first)
-        self._tried = courier.tried
-        self._deliveries += courier.deliveries
+        sender.deliver(first)
+        self._tried = sender.tried
+        self._deliveries += sender.deliveries
 
     def _reports_status(self, state: State) -> bool:
         """By the settings; where they don't say, by those of the last tick."""
@@ -151,7 +151,7 @@ class Lifecycle:
         agent = self.state_file.peek().agents.get(agent_id)
         return agent is not None and has_work(agent, now(), self._tried)
 
-    def _judge(self, accepted: Accepted) -> Accepted:
+    def _judge(self, accepted: AcceptedCommand) -> AcceptedCommand:
         """Whether the update that was accepted has arrived."""
         if accepted.update is None:
             return accepted

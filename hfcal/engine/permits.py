@@ -8,7 +8,7 @@ from collections.abc import Callable
 _MOST_ROUNDS = 32
 
 
-class Places:
+class WakePermits:
     """Hands out places to wake; for the owner thread.
 
     An agent that is remembered waits with its lock held, so at first there is one place for each
@@ -28,14 +28,14 @@ class Places:
         self._handing_out = False
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take a place, if one is free."""
         if self._taken >= self._most:
             return False
         self._taken += 1
         return True
 
-    def free(self, seconds: float | None) -> None:
+    def release(self, seconds: float | None) -> None:
         """Give a place back; whoever waits gets it.
 
         Args:

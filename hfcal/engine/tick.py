@@ -21,7 +21,7 @@ from hfcal.config.settings import Settings
 from hfcal.core import memory, transitions
 from hfcal.core import sync as syncing
 from hfcal.core.health import hold_in_force
-from hfcal.core.notices import News
+from hfcal.core.notices import Notice
 from hfcal.core.outbox import has_work
 from hfcal.core.protocol import Slot
 from hfcal.core.records import State, Trouble
@@ -29,14 +29,14 @@ from hfcal.core.report import Progress, TickReport
 from hfcal.core.scheduler import WAKES_UNTIL, Action, Policy
 from hfcal.engine.agent_pass import AgentPass
 from hfcal.engine.context import Pass
-from hfcal.engine.permits import Places
+from hfcal.engine.permits import WakePermits
 from hfcal.errors import (
     NOT_ASKED,
     BridgeError,
     Fault,
     InterruptedByUserError,
     StateError,
-    page_of,
+    docs_link,
 )
 from hfcal.state.commit import GroupCommit
 from hfcal.state.file import StateFile
@@ -77,7 +77,7 @@ class Tick:
         self.commit = GroupCommit(state_file, settings.concurrency)
         self.locks = state_file.agent_locks
         self.breaker = Breaker()
-        self.places = Places(wakes, lambda: self.commit.gap)
+        self.permits = WakePermits(wakes, lambda: self.commit.gap)
         self.stopping = False  # no new agents are taken
         self.wakes_ended = False  # no new wakes are started
         self.adopted: set[str] = set()  # by a sync, before their own heartbeats
@@ -97,8 +97,8 @@ class Tick:
         self._error: Exception | None = None
         self._sync_asked = False
         self._sync_pending = False
-        self._first_news: list[News] = []
-        self._news: list[News] = []
+        self._first_news: list[Notice] = []
+        self._news: list[Notice] = []
 
     def run(self) -> TickReport:
         """Do it.
@@ -126,14 +126,14 @@ class Tick:
         report.news = self._first_news + self._news
         for agent_pass in self._passes:
             report.news += agent_pass.all_news()
-            if agent_pass.courier is not None:
-                report.deliveries += agent_pass.courier.deliveries
+            if agent_pass.sender is not None:
+                report.deliveries += agent_pass.sender.deliveries
         queues = [agent.queue for agent in self.file.peek().agents.values()]
         report.queued = sum(map(len, queues))
         report.at_fault = sum(1 for queue in queues for update in queue if update.error)
         report.interrupted = self._signal
         for agent_pass in self._passes:
-            if not agent_pass.over and not agent_pass.report.reason:
+            if not agent_pass.closed and not agent_pass.report.reason:
                 agent_pass.report.reason = "stopped before it was done"
         return report
 
@@ -143,10 +143,10 @@ class Tick:
         self.stopping = True
         self.end_wakes(signal_number)
         self.hurry.set()
-        alarm = threading.Timer(STOP_PATIENCE, self.commit.nudge)
+        alarm = threading.Timer(STOP_PATIENCE, self.commit.recheck)
         alarm.daemon = True
         alarm.start()
-        self.commit.nudge()
+        self.commit.recheck()
 
     def end_wakes(self, signal_number: int) -> None:
         """Start no more wakes, and do all else; called by a signal handler."""
@@ -160,7 +160,7 @@ class Tick:
 
     def progress(self) -> Progress:
         """How far it is; any thread may ask."""
-        over = [p.report for p in self._passes if p.asks and p.over]
+        over = [p.report for p in self._passes if p.asks and p.closed]
         return Progress(
             agents=len(self.settings.agents),
             done=len(over),
@@ -169,14 +169,14 @@ class Tick:
         )
 
     @property
-    def all_asked(self) -> bool:
+    def heartbeats_done(self) -> bool:
         """Whether each agent had its heartbeat, so that the next tick need not wait for this one.
 
         What is left are wakes and deliveries, under the locks of their agents; any thread may ask.
         """
         passes = self._passes
         asked = bool(passes) and not self._sync_pending
-        return asked and all(p.settled or p.over for p in passes if p.asks)
+        return asked and all(p.heartbeat_saved or p.closed for p in passes if p.asks)
 
     def policy(self) -> Policy:
         """What decisions need to know of the settings and the time left."""
@@ -197,7 +197,7 @@ class Tick:
             return True
         agent = state.agents.get(agent_id)
         return agent is not None and (
-            has_work(agent, now(), set()) or agent.status_owed is not None
+            has_work(agent, now(), set()) or agent.unsent_agent_status is not None
         )
 
     def submit(self, agent_pass: Pass, job: Callable[[Bridge], None]) -> None:
@@ -254,7 +254,7 @@ class Tick:
             if ending is not None:
                 reason = state.history[-1].reason
                 self._first_news.append(
-                    News(agent_id, f"slot {ending.ident} {reason}", page_of("abandoned"))
+                    Notice(agent_id, f"slot {ending.ident} {reason}", docs_link("abandoned"))
                 )
             agent.hold = hold_in_force(agent, moment)
         self._warn(state, moment.wall)
@@ -262,7 +262,7 @@ class Tick:
         others = [
             agent_id
             for agent_id, agent in state.agents.items()
-            if agent_id not in settings.agents and (agent.queue or agent.status_owed)
+            if agent_id not in settings.agents and (agent.queue or agent.unsent_agent_status)
         ]
         # Who waited in vain comes last; who was not even asked doesn't.
         timed_out = {
@@ -283,7 +283,7 @@ class Tick:
                 state.troubles.pop(about, None)
             elif known is None or known.kind != risk.kind:
                 state.troubles[about] = Trouble(risk.kind, risk.message, wall, wall)
-                self._first_news.append(News("", risk.message, f"docs/doctor.md#{risk.code}"))
+                self._first_news.append(Notice("", risk.message, f"docs/doctor.md#{risk.code}"))
 
     def _sync_is_due(self) -> bool:
         return not self._sync_asked and syncing.is_due(self.file.peek(), now().wall)
@@ -331,7 +331,7 @@ class Tick:
                 job(bridge)
             finally:
                 self.commit.stop_work()
-                self.commit.nudge()
+                self.commit.recheck()
 
         self.commit.start_work()
         workers.submit(counted)
@@ -341,7 +341,7 @@ class Tick:
             job(bridge)
         except StateError as error:
             self._error = self._error or error
-            agent_pass.let_go()
+            agent_pass.release_lock()
         except Exception as error:  # one agent's bug is not another's
             agent_pass.fail(error)
 
@@ -359,7 +359,9 @@ class Tick:
                 fault = error.fault
             except Exception as error:  # a bug; the heartbeats go on without
                 self._news.append(
-                    News("", f"a bug in hfcal, at /calendar/sync: {error!r}", page_of("internal"))
+                    Notice(
+                        "", f"a bug in hfcal, at /calendar/sync: {error!r}", docs_link("internal")
+                    )
                 )
             finally:
                 self.breaker.note(fault)

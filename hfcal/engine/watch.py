@@ -155,7 +155,7 @@ class Watch:
         asleep = boot_clock() - time.monotonic()
         while not self._stopped:
             slept = boot_clock() - time.monotonic() - asleep > _ASLEEP
-            asked = all(pass_.tick.all_asked for pass_ in self._passes)
+            asked = all(pass_.tick.heartbeats_done for pass_ in self._passes)
             left = until - time.monotonic()
             if asked and (left <= 0 or slept):
                 return

@@ -12,7 +12,7 @@ from hfcal.config.settings import KEYS, Settings
 from hfcal.config.values import STDERR
 from hfcal.core.scheduler import WAKES_UNTIL
 from hfcal.errors import ConfigError
-from hfcal.wake.adapter import Needs
+from hfcal.wake.adapter import ServiceRequirements
 
 LOCK_TIMEOUT = 30.0  # seconds; the default of --lock-timeout
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -36,7 +36,7 @@ class Installed:
 
     program: tuple[str, ...]
     settings: Settings
-    needs: Needs
+    needs: ServiceRequirements
     user: str
     system: bool
     lock_timeout: float = LOCK_TIMEOUT

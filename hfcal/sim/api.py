@@ -1,10 +1,10 @@
 """The endpoints under `/calendar`: checks, the calendar's rules, and the answers' shapes."""
 
-from hfcal.sim.calendar import Calendar, RefusalError, Update
+from hfcal.sim.calendar import Calendar, RefusalError, UpdateRequest
 from hfcal.sim.checks import Checks
-from hfcal.sim.messages import Answer, Request, detail, json_answer
+from hfcal.sim.messages import HttpRequest, HttpResponse, detail, json_answer
 from hfcal.sim.routes import Route
-from hfcal.sim.slots import Slot, write_slot
+from hfcal.sim.slots import StoredSlot, write_slot
 from hfcal.sim.words import AGENT_STATUSES, SLOT_STATUSES, recase
 
 AGENT_HEADER = "X-Agent-ID"
@@ -19,7 +19,7 @@ class Api:
         self._api_key = api_key
         self._message = message
 
-    def answer(self, request: Request, route: Route) -> Answer:
+    def answer(self, request: HttpRequest, route: Route) -> HttpResponse:
         """Apply a request and return its answer.
 
         The order of the checks is FastAPI's: path, method, key, shape, and then the rules.
@@ -49,7 +49,7 @@ class Api:
         except RefusalError as refusal:
             return detail(refusal.status, refusal.detail)
 
-    def _authorized(self, request: Request) -> bool:
+    def _authorized(self, request: HttpRequest) -> bool:
         key = self._api_key
         if key is None:
             return True
@@ -57,7 +57,7 @@ class Api:
             return request.headers.get("authorization") == f"Bearer {key}"
         return request.headers.get("x-api-key") == key
 
-    def _heartbeat(self, checks: Checks) -> Answer:
+    def _heartbeat(self, checks: Checks) -> HttpResponse:
         self._read_body(checks, ("claw_identifier", "agent_id"))
         agent = checks.same("agent_id", AGENT_HEADER)
         claw = checks.same("claw_identifier", CLAW_HEADER)
@@ -71,13 +71,13 @@ class Api:
             document["message"] = self._message
         return json_answer(200, document)
 
-    def _update(self, checks: Checks, route: Route) -> Answer:
+    def _update(self, checks: Checks, route: Route) -> HttpResponse:
         assert route.slot is not None
         ident = route.slot if route.virtual else checks.path_id(route.slot)
         agent = checks.header(AGENT_HEADER)
         claw = checks.header(CLAW_HEADER)
         self._read_body(checks, ("status", "started_at", "actual_duration"))
-        update = Update(
+        update = UpdateRequest(
             checks.word("status", SLOT_STATUSES),
             checks.time_of_day("started_at"),
             checks.minutes("actual_duration"),
@@ -92,11 +92,11 @@ class Api:
             case "ok":
                 return json_answer(200, {"ok": True})
             case "empty":
-                return Answer(204)
+                return HttpResponse(204)
             case _:
                 return json_answer(200, self._write(slot))
 
-    def _status(self, method: str, checks: Checks) -> Answer:
+    def _status(self, method: str, checks: Checks) -> HttpResponse:
         if method == "GET":
             agent, claw = checks.header(AGENT_HEADER), checks.header(CLAW_HEADER)
             checks.done()
@@ -110,10 +110,10 @@ class Api:
         if self._calendar.set_agent_status(agent, claw, status):
             return json_answer(200, {"ok": True})
         if self._calendar.switches.older_backend:
-            return Answer(500, b"Internal Server Error", "text/plain; charset=utf-8")
+            return HttpResponse(500, b"Internal Server Error", "text/plain; charset=utf-8")
         return json_answer(200, {"ok": True, "no_change": True})
 
-    def _sync(self, checks: Checks) -> Answer:
+    def _sync(self, checks: Checks) -> HttpResponse:
         claw = checks.same("claw_identifier", CLAW_HEADER, "query")
         checks.done()
         schedules = self._calendar.sync(claw)
@@ -131,7 +131,7 @@ class Api:
     def _read_body(self, checks: Checks, known: tuple[str, ...]) -> None:
         checks.body(known, ignore_extra=self._calendar.switches.extra_fields == "ignore")
 
-    def _write(self, slot: Slot) -> dict[str, object]:
+    def _write(self, slot: StoredSlot) -> dict[str, object]:
         return write_slot(slot, self._calendar.switches)
 
     def _word(self, word: str) -> str:

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 from hfcal.sim.clock import SimClock
 from hfcal.sim.scenario import AgentSpec, Scenario, ScenarioError, SlotSpec
-from hfcal.sim.slots import Slot
+from hfcal.sim.slots import StoredSlot
 from hfcal.sim.words import RUNNING, TAKEN_WHEN_LOCKED, TERMINAL
 
 OFFLINE_AFTER = timedelta(seconds=120)
@@ -44,7 +44,7 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateRequest:
     """The body of an agent update; `started_at` is `HH:MM:SS`, `actual_duration` minutes."""
 
     status: str
@@ -65,9 +65,9 @@ class Calendar:
         self.claw_identifier = scenario.claw_identifier
         self.switches = scenario.switches
         self._agents: dict[str, Agent] = {}
-        self._slots: dict[str, list[Slot]] = {}
-        self._by_id: dict[int, Slot] = {}
-        self._by_virtual_id: dict[str, Slot] = {}
+        self._slots: dict[str, list[StoredSlot]] = {}
+        self._by_id: dict[int, StoredSlot] = {}
+        self._by_virtual_id: dict[str, StoredSlot] = {}
         self._new_ids = itertools.count(1)
         for agent in scenario.agents:
             self.put_agent(agent)
@@ -75,7 +75,7 @@ class Calendar:
 
     # What agents ask, each under docs/protocol.md's heading of that name.
 
-    def heartbeat(self, agent_id: str, claw: str) -> tuple[list[Slot], str]:
+    def heartbeat(self, agent_id: str, claw: str) -> tuple[list[StoredSlot], str]:
         """Stamp the agent alive; return its listed slots and its status (Heartbeat)."""
         with self.lock:
             agent = self._agent(agent_id, claw)
@@ -84,7 +84,9 @@ class Calendar:
                 agent.status = "idle"
             return [slot for slot in self._of_today(agent_id) if self._listed(slot)], agent.status
 
-    def update(self, agent_id: str, claw: str, ident: int | str, update: Update) -> Slot:
+    def update(
+        self, agent_id: str, claw: str, ident: int | str, update: UpdateRequest
+    ) -> StoredSlot:
         """Apply an agent's update to the slot with this id or virtual id (Updates).
 
         Repeating the status of a slot changes none of its values.
@@ -124,7 +126,7 @@ class Calendar:
             agent.status = status
             return True
 
-    def sync(self, claw: str) -> dict[str, list[Slot]]:
+    def sync(self, claw: str) -> dict[str, list[StoredSlot]]:
         """Make today's admin-made slots; return today's slots by agent (Sync).
 
         Another claw has no bound agents, so its answer is empty.
@@ -156,12 +158,12 @@ class Calendar:
                 self._notice_silence(agent)
             return list(self._agents.values())
 
-    def slots(self) -> list[Slot]:
+    def slots(self) -> list[StoredSlot]:
         """Return all slots, also those that no sync has brought out yet."""
         with self.lock:
             return [slot for slots in self._slots.values() for slot in slots]
 
-    def find(self, ident: int | str) -> Slot | None:
+    def find(self, ident: int | str) -> StoredSlot | None:
         """Return the slot that has, or once had, this id or virtual id."""
         with self.lock:
             if isinstance(ident, int):
@@ -180,7 +182,7 @@ class Calendar:
             agent.bound = spec.bound
             agent.status = spec.status or agent.status
 
-    def add_slots(self, specs: Iterable[SlotSpec]) -> list[Slot]:
+    def add_slots(self, specs: Iterable[SlotSpec]) -> list[StoredSlot]:
         """Add slots, all or none.
 
         Raises:
@@ -210,7 +212,7 @@ class Calendar:
                     self._give_id(slot)
             return new
 
-    def change_slot(self, slot: Slot, spec: SlotSpec) -> None:
+    def change_slot(self, slot: StoredSlot, spec: SlotSpec) -> None:
         """Give a slot other values, as a person does on the server; bound by no rule.
 
         A virtual slot whose new values say `virtual` false becomes real.
@@ -221,7 +223,7 @@ class Calendar:
             slot.spec = replace(spec, id=slot.spec.id, virtual=slot.virtual_id is not None)
             slot.day = spec.day or slot.day
 
-    def remove_slot(self, slot: Slot) -> None:
+    def remove_slot(self, slot: StoredSlot) -> None:
         """Take a slot out for good; its ids answer 404 and are never given out again."""
         with self.lock:
             self._slots[slot.spec.agent].remove(slot)
@@ -240,19 +242,19 @@ class Calendar:
         if self.clock.now() - agent.last_seen > OFFLINE_AFTER:
             agent.status = "offline"
 
-    def _of_today(self, agent_id: str) -> list[Slot]:
+    def _of_today(self, agent_id: str) -> list[StoredSlot]:
         today = self.clock.now().date()
         slots = [slot for slot in self._slots[agent_id] if slot.made and slot.day == today]
         return sorted(slots, key=lambda slot: -slot.spec.priority)
 
-    def _listed(self, slot: Slot) -> bool:
+    def _listed(self, slot: StoredSlot) -> bool:
         if slot.spec.status == "ongoing":
             return self.switches.lists_ongoing
         if self.switches.lists == "due" and slot.spec.scheduled_at > f"{self.clock.now():%H:%M:%S}":
             return False
         return slot.pending
 
-    def _present(self, agent_id: str, ident: int | str) -> Slot:
+    def _present(self, agent_id: str, ident: int | str) -> StoredSlot:
         slot = self.find(ident)
         if (
             slot is None
@@ -263,7 +265,7 @@ class Calendar:
             raise RefusalError(404, "Slot not found")
         return slot
 
-    def _check(self, slot: Slot, status: str) -> None:
+    def _check(self, slot: StoredSlot, status: str) -> None:
         present = slot.spec.status
         if slot.day < self.clock.now().date() and not self.switches.updates_past_days:
             raise RefusalError(422, "Slots of past days can't be updated")
@@ -284,16 +286,16 @@ class Calendar:
         ):
             raise RefusalError(409, f"Slot is {present}; expected one of [ongoing, paused]")
 
-    def _make_real(self, slot: Slot) -> None:
+    def _make_real(self, slot: StoredSlot) -> None:
         slot.former_virtual_id, slot.virtual_id = slot.virtual_id, None
         self._give_id(slot)
 
-    def _give_id(self, slot: Slot) -> None:
+    def _give_id(self, slot: StoredSlot) -> None:
         new_id = next(number for number in self._new_ids if number not in self._by_id)
         slot.spec = replace(slot.spec, id=new_id, virtual=False)
         self._by_id[new_id] = slot
 
 
-def _new_slot(spec: SlotSpec, day: date) -> Slot:
+def _new_slot(spec: SlotSpec, day: date) -> StoredSlot:
     virtual_id = f"plan-{spec.plan_id}-{day}" if spec.virtual else None
-    return Slot(spec, day, virtual_id, made=not spec.admin_made)
+    return StoredSlot(spec, day, virtual_id, made=not spec.admin_made)

@@ -6,7 +6,7 @@ docs/protocol.md, Errors, shows the shape.
 from collections.abc import Collection
 
 from hfcal.sim.calendar import RefusalError
-from hfcal.sim.messages import JSON, Request, read_json
+from hfcal.sim.messages import JSON, HttpRequest, read_json
 from hfcal.sim.words import TIME_OF_DAY
 
 LONGEST_DURATION = 1440
@@ -18,7 +18,7 @@ class Checks:
     A part that is wrong reads as an empty value; `done` then refuses the request.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._errors: list[dict[str, object]] = []
         self._body: dict[str, object] = {}

@@ -9,10 +9,10 @@ from hfcal.sim.calendar import Calendar
 from hfcal.sim.clock import rfc3339
 from hfcal.sim.faults import FaultBox, parse_fault
 from hfcal.sim.journal import Journal
-from hfcal.sim.messages import Answer, Request, detail, json_answer, read_json
-from hfcal.sim.reading import ScenarioError, Table
+from hfcal.sim.messages import HttpRequest, HttpResponse, detail, json_answer, read_json
+from hfcal.sim.reading import ScenarioError, ScenarioTable
 from hfcal.sim.scenario import SlotSpec, parse_agents, parse_slot
-from hfcal.sim.slots import Slot, write_slot
+from hfcal.sim.slots import StoredSlot, write_slot
 from hfcal.sim.switches import Switches, parse_switches
 
 PREFIX = "/_sim"
@@ -29,13 +29,13 @@ class Control:
         self._faults = faults
         self._journal = journal
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a request; 400 with the reason for what is not allowed."""
         path = request.path.removeprefix(PREFIX)
         if path.startswith("/slots/"):
             ident = unquote(path.removeprefix("/slots/"))
             return self._one_slot(ident, request)
-        endpoints: dict[str, dict[str, Callable[[Request], object]]] = {
+        endpoints: dict[str, dict[str, Callable[[HttpRequest], object]]] = {
             "/state": {"GET": self._state},
             "/journal": {"GET": self._entries},
             "/agents": {"POST": self._put_agents},
@@ -46,7 +46,7 @@ class Control:
         }
         return _call(endpoints.get(path), request)
 
-    def _state(self, _request: Request) -> object:
+    def _state(self, _request: HttpRequest) -> object:
         with self._calendar.lock:
             return {
                 "claw_identifier": self._calendar.claw_identifier,
@@ -68,7 +68,7 @@ class Control:
                 "journal": {"newest": self._journal.newest},
             }
 
-    def _entries(self, request: Request) -> object:
+    def _entries(self, request: HttpRequest) -> object:
         since = request.query.get("since", "0")
         if not _NUMBER.fullmatch(since):
             raise ScenarioError(
@@ -80,13 +80,13 @@ class Control:
             "entries": [{"seq": number, **asdict(entry)} for number, entry in entries],
         }
 
-    def _put_agents(self, request: Request) -> object:
+    def _put_agents(self, request: HttpRequest) -> object:
         agents = parse_agents(_several(request))
         for agent in agents:
             self._calendar.put_agent(agent)
         return {"agents": [agent.agent_id for agent in agents]}
 
-    def _add_slots(self, request: Request) -> object:
+    def _add_slots(self, request: HttpRequest) -> object:
         with self._calendar.lock:
             agents = [agent.agent_id for agent in self._calendar.agents()]
             specs = [
@@ -95,7 +95,7 @@ class Control:
             ]
             return {"slots": [_full(slot) for slot in self._calendar.add_slots(specs)]}
 
-    def _add_faults(self, request: Request) -> object:
+    def _add_faults(self, request: HttpRequest) -> object:
         self._faults.add(
             [
                 parse_fault(item, f"faults[{number}]")
@@ -104,40 +104,42 @@ class Control:
         )
         return {"faults": self._faults.left()}
 
-    def _clear_faults(self, _request: Request) -> object:
+    def _clear_faults(self, _request: HttpRequest) -> object:
         return {"cleared": self._faults.clear()}
 
-    def _switch(self, request: Request) -> object:
+    def _switch(self, request: HttpRequest) -> object:
         with self._calendar.lock:
             self._calendar.switches = parse_switches(_document(request), self._calendar.switches)
             return {"switches": asdict(self._calendar.switches)}
 
-    def _advance(self, request: Request) -> object:
-        table = Table("clock", _document(request), ("advance",))
+    def _advance(self, request: HttpRequest) -> object:
+        table = ScenarioTable("clock", _document(request), ("advance",))
         table.need("advance")
         with self._calendar.lock:
             self._calendar.clock.advance(table.number("advance", 0.0, 0.0, LONGEST_STEP))
             return {"now": rfc3339(self._calendar.clock.now())}
 
-    def _one_slot(self, ident: str, request: Request) -> Answer:
+    def _one_slot(self, ident: str, request: HttpRequest) -> HttpResponse:
         with self._calendar.lock:
             slot = self._calendar.find(int(ident) if _NUMBER.fullmatch(ident) else ident)
             if slot is None or slot not in self._calendar.slots():
                 return detail(404, f"No slot has or had the id {ident}")
             found = slot
 
-            def change(request: Request) -> object:
+            def change(request: HttpRequest) -> object:
                 self._calendar.change_slot(found, _changed(found.spec, _document(request)))
                 return {"slots": [_full(found)]}
 
-            def remove(_request: Request) -> object:
+            def remove(_request: HttpRequest) -> object:
                 self._calendar.remove_slot(found)
                 return {"slots": [_full(found)]}
 
             return _call({"PATCH": change, "DELETE": remove}, request)
 
 
-def _call(methods: dict[str, Callable[[Request], object]] | None, request: Request) -> Answer:
+def _call(
+    methods: dict[str, Callable[[HttpRequest], object]] | None, request: HttpRequest
+) -> HttpResponse:
     if methods is None:
         return detail(404, "Not Found")
     if request.method not in methods:
@@ -150,20 +152,20 @@ def _call(methods: dict[str, Callable[[Request], object]] | None, request: Reque
         return detail(400, "nested too deeply")
 
 
-def _document(request: Request) -> object:
+def _document(request: HttpRequest) -> object:
     if not request.body:
         raise ScenarioError("the body is missing; must be JSON")
     return read_json(request.body)
 
 
-def _several(request: Request) -> list[object]:
+def _several(request: HttpRequest) -> list[object]:
     document = _document(request)
     return document if isinstance(document, list) else [document]
 
 
 def _changed(spec: SlotSpec, changes: object) -> SlotSpec:
     """Return a slot's values with some changed; a null takes a value back to its default."""
-    table = Table("slot", changes, ("virtual",), extra=True)
+    table = ScenarioTable("slot", changes, ("virtual",), extra=True)
     for key in _FIXED_KEYS:
         if key in table.unknown:
             raise ScenarioError(f"slot.{key}: can't be changed")
@@ -176,7 +178,7 @@ def _changed(spec: SlotSpec, changes: object) -> SlotSpec:
     return parse_slot(values, "slot", (spec.agent,))
 
 
-def _full(slot: Slot) -> dict[str, object]:
+def _full(slot: StoredSlot) -> dict[str, object]:
     return {
         **write_slot(slot, Switches()),
         "agent_id": slot.spec.agent,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from hfcal.sim.api import AGENT_HEADER, CLAW_HEADER, Api
 from hfcal.sim.calendar import Calendar
 from hfcal.sim.clock import rfc3339
-from hfcal.sim.faults import Fault, FaultBox
+from hfcal.sim.faults import FaultBox, PlannedFault
 from hfcal.sim.hostile import TRICKS, Call
 from hfcal.sim.journal import Entry, Journal
-from hfcal.sim.messages import Answer, Request, Stream, Wait, detail, read_json
+from hfcal.sim.messages import HttpRequest, HttpResponse, Stream, Wait, detail, read_json
 from hfcal.sim.routes import Route, find_route
-from hfcal.sim.slots import Slot
+from hfcal.sim.slots import StoredSlot
 
 _KEPT_BODY = 4096
 
@@ -20,7 +20,7 @@ _KEPT_BODY = 4096
 class _Noted:
     """What the journal says of a request besides what the calendar made of it."""
 
-    request: Request
+    request: HttpRequest
     route: Route
     fault: str | None
 
@@ -34,7 +34,7 @@ class Exchange:
         self._faults = faults
         self._journal = journal
 
-    def serve(self, request: Request, wait: Wait) -> Answer | Stream | None:
+    def serve(self, request: HttpRequest, wait: Wait) -> HttpResponse | Stream | None:
         """Return the answer, or None when the connection is to be closed without one."""
         route = find_route(request.path)
         agent = request.headers.get(AGENT_HEADER.lower(), "")
@@ -65,7 +65,7 @@ class Exchange:
             case _:
                 return self._act(noted, fault, _answer(fault))
 
-    def _call(self, noted: _Noted, fault: Fault) -> Call:
+    def _call(self, noted: _Noted, fault: PlannedFault) -> Call:
         headers = noted.request.headers
         token = headers.get("authorization", "").removeprefix("Bearer ")
         return Call(
@@ -78,32 +78,34 @@ class Exchange:
         )
 
     def _act(
-        self, noted: _Noted, fault: Fault, answer: Answer | Stream | None
-    ) -> Answer | Stream | None:
+        self, noted: _Noted, fault: PlannedFault, answer: HttpResponse | Stream | None
+    ) -> HttpResponse | Stream | None:
         if fault.effect:
             self._apply(noted, answered=False, instead=answer)
             return answer
         return self._pass_by(noted, answer)
 
     def _apply(
-        self, noted: _Noted, *, answered: bool = True, instead: Answer | Stream | None = None
-    ) -> Answer:
+        self, noted: _Noted, *, answered: bool = True, instead: HttpResponse | Stream | None = None
+    ) -> HttpResponse:
         """Let the request take effect, and note it in the order of the effects."""
         with self._calendar.lock:
             slot = self._slot(noted.route)
             before = slot.spec.status if slot else None
             answer = self._api.answer(noted.request, noted.route)
-            sent: Answer | Stream | None = answer if answered else instead
+            sent: HttpResponse | Stream | None = answer if answered else instead
             self._note(noted, slot, before, answer.status, sent)
         return answer
 
-    def _pass_by(self, noted: _Noted, answer: Answer | Stream | None) -> Answer | Stream | None:
+    def _pass_by(
+        self, noted: _Noted, answer: HttpResponse | Stream | None
+    ) -> HttpResponse | Stream | None:
         with self._calendar.lock:
             slot = self._slot(noted.route)
             self._note(noted, slot, slot.spec.status if slot else None, None, answer)
         return answer
 
-    def _slot(self, route: Route) -> Slot | None:
+    def _slot(self, route: Route) -> StoredSlot | None:
         if route.slot is None:
             return None
         if route.virtual:
@@ -114,10 +116,10 @@ class Exchange:
     def _note(
         self,
         noted: _Noted,
-        slot: Slot | None,
+        slot: StoredSlot | None,
         before: str | None,
         decision: int | None,
-        sent: Answer | Stream | None,
+        sent: HttpResponse | Stream | None,
     ) -> None:
         request = noted.request
         self._journal.add(
@@ -145,12 +147,14 @@ class Exchange:
         )
 
 
-def _answer(fault: Fault) -> Answer:
+def _answer(fault: PlannedFault) -> HttpResponse:
     retry = () if fault.retry_after is None else (("Retry-After", str(fault.retry_after)),)
     status = fault.status or 200
     if fault.body is None:
         return detail(status, "Fault on demand", retry)
-    return Answer(status, fault.body.encode("utf-8", "surrogatepass"), fault.content_type, retry)
+    return HttpResponse(
+        status, fault.body.encode("utf-8", "surrogatepass"), fault.content_type, retry
+    )
 
 
 def _body(body: bytes) -> object:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
 from hfcal.sim.hostile import EACH, TRICKS
-from hfcal.sim.reading import ScenarioError, Table
+from hfcal.sim.reading import ScenarioError, ScenarioTable
 
 KINDS = ("heartbeat", "update", "status", "sync", "any")
 ACTIONS = ("latency", "drop_before", "drop_after", "hang", "status", "body", "duplicate", "trick")
@@ -36,7 +36,7 @@ _NOWHERE = "http://hfcal.invalid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class PlannedFault:
     """Which requests go wrong, and how.
 
     Attributes:
@@ -91,15 +91,15 @@ class Fault:
         return [key for key in ACTIONS if not _is_absent(getattr(self, key))]
 
 
-def parse_fault(raw: object, where: str) -> Fault:
+def parse_fault(raw: object, where: str) -> PlannedFault:
     """Read one fault.
 
     Raises:
         ScenarioError: for a bad key or value, no action, or two that exclude each other.
     """
-    table = Table(where, raw, KEYS)
+    table = ScenarioTable(where, raw, KEYS)
     slot = table.value("slot")
-    fault = Fault(
+    fault = PlannedFault(
         path=table.word("path", "any", KINDS),
         agent=table.visible("agent", None),
         slot=str(slot) if isinstance(slot, int) else table.text("slot", None),
@@ -132,18 +132,18 @@ def _is_absent(value: object) -> bool:
     return value is None or value is False
 
 
-def _body(table: Table) -> str | None:
+def _body(table: ScenarioTable) -> str | None:
     # An empty body is one that a client must survive, so text()'s lower bound doesn't hold here.
     return "" if table.value("body") == "" else table.text("body", None, longest=1 << 24)
 
 
-def _retry_after(table: Table) -> int | str | None:
+def _retry_after(table: ScenarioTable) -> int | str | None:
     if isinstance(table.value("retry_after"), str):
         return _header_text(table, "retry_after")
     return table.integer("retry_after", None, 0, _MOST)
 
 
-def _header_text(table: Table, key: str) -> str | None:
+def _header_text(table: ScenarioTable, key: str) -> str | None:
     text = table.text(key, None, longest=128)
     if text is not None and not all(" " <= character <= "~" for character in text):
         raise table.refuse(key, "printable ASCII")
@@ -152,7 +152,7 @@ def _header_text(table: Table, key: str) -> str | None:
 
 @dataclass(slots=True)
 class _Armed:
-    fault: Fault
+    fault: PlannedFault
     passed: int = 0
     done: int = 0
 
@@ -165,7 +165,7 @@ class Chosen:
     """What goes wrong with one request: the latencies' sum in seconds, then one other fault."""
 
     latency: float = 0.0
-    fault: Fault | None = None
+    fault: PlannedFault | None = None
 
     @property
     def name(self) -> str | None:
@@ -195,7 +195,7 @@ class FaultBox:
         # Chance that a failing run can replay, not a secret.
         self._random = random.Random(self.seed)  # noqa: S311
 
-    def add(self, faults: Iterable[Fault]) -> None:
+    def add(self, faults: Iterable[PlannedFault]) -> None:
         """Arm more faults, after those that are there."""
         with self._lock:
             self._armed.extend(_Armed(fault) for fault in faults)
@@ -226,7 +226,7 @@ class FaultBox:
 
     def left(self) -> list[dict[str, object]]:
         """Return the armed faults for the state page; `left` is None for one that lasts."""
-        usual = asdict(Fault())
+        usual = asdict(PlannedFault())
         with self._lock:
             return [
                 {
@@ -240,7 +240,7 @@ class FaultBox:
                 for armed in self._armed
             ]
 
-    def _in_turn(self, fault: Fault, kind: str) -> Fault:
+    def _in_turn(self, fault: PlannedFault, kind: str) -> PlannedFault:
         """With EACH, the trick whose turn it is among requests of this kind."""
         if fault.trick != EACH:
             return fault
@@ -259,7 +259,7 @@ class FaultBox:
         return True
 
 
-def _matches(fault: Fault, kind: str, agent: str, slot: str | None) -> bool:
+def _matches(fault: PlannedFault, kind: str, agent: str, slot: str | None) -> bool:
     return (
         fault.path in ("any", kind) and fault.agent in (None, agent) and fault.slot in (None, slot)
     )

@@ -11,7 +11,7 @@ Wait = Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """A request.
 
     Attributes:
@@ -32,7 +32,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """An answer; `headers` are those besides Content-Type and Content-Length."""
 
     status: int
@@ -56,12 +56,14 @@ class Stream:
     keep: bool = False
 
 
-def json_answer(status: int, document: object, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+def json_answer(
+    status: int, document: object, headers: tuple[tuple[str, str], ...] = ()
+) -> HttpResponse:
     """Make an answer of a JSON document."""
-    return Answer(status, json.dumps(document).encode(), headers=headers)
+    return HttpResponse(status, json.dumps(document).encode(), headers=headers)
 
 
-def detail(status: int, text: object, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+def detail(status: int, text: object, headers: tuple[tuple[str, str], ...] = ()) -> HttpResponse:
     """Make an answer as FastAPI writes its errors: `{"detail": …}`."""
     return json_answer(status, {"detail": text}, headers)
 

@@ -25,7 +25,7 @@ class ScenarioError(ValueError):
     """
 
 
-class Table:
+class ScenarioTable:
     """One table of a scenario, read key by key.
 
     A key whose value is None (JSON's null) counts as absent. Each reading method gives its

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from hfcal.sim.faults import Fault, parse_fault
+from hfcal.sim.faults import PlannedFault, parse_fault
 from hfcal.sim.hostile import EACH
-from hfcal.sim.reading import ScenarioError, Table, as_json
+from hfcal.sim.reading import ScenarioError, ScenarioTable, as_json
 from hfcal.sim.switches import Switches, parse_switches
 from hfcal.sim.words import AGENT_STATUSES, EVENT_TYPES, SLOT_STATUSES, SLOT_TYPES
 
@@ -132,7 +132,7 @@ class Scenario:
     now: datetime | None = None
     seed: int = 0
     switches: Switches = field(default_factory=Switches)
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[PlannedFault, ...] = ()
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -161,13 +161,13 @@ def parse_scenario(raw: object) -> Scenario:
     Raises:
         ScenarioError: for a key or value that is not allowed.
     """
-    table = Table("", raw, KEYS)
+    table = ScenarioTable("", raw, KEYS)
     agents = parse_agents(table.items("agents"))
     names = Counter(agent.agent_id for agent in agents)
     for name, times in names.items():
         if times > 1:
             raise ScenarioError(f"agents: {name} is listed {times} times")
-    hostile = (Fault(trick=EACH, count=0),) if table.flag("hostile", default=False) else ()
+    hostile = (PlannedFault(trick=EACH, count=0),) if table.flag("hostile", default=False) else ()
     return Scenario(
         claw_identifier=table.visible("claw_identifier", "sim"),
         agents=agents,
@@ -188,7 +188,7 @@ def parse_scenario(raw: object) -> Scenario:
     )
 
 
-def _api_key(table: Table) -> str | None:
+def _api_key(table: ScenarioTable) -> str | None:
     key = table.text("api_key", None, longest=8192)
     if key is not None and not all("!" <= character <= "~" for character in key):
         raise ScenarioError("api_key: must be printable ASCII without space (not shown)")
@@ -204,7 +204,7 @@ def parse_agents(items: Sequence[object]) -> tuple[AgentSpec, ...]:
     agents = []
     for number, item in enumerate(items):
         raw = {"id": item} if isinstance(item, str) else item
-        table = Table(f"agents[{number}]", raw, AGENT_KEYS)
+        table = ScenarioTable(f"agents[{number}]", raw, AGENT_KEYS)
         table.need("id")
         agents.append(
             AgentSpec(
@@ -225,7 +225,7 @@ def parse_slot(raw: object, where: str, agents: Collection[str]) -> SlotSpec:
     Raises:
         ScenarioError: for a key or value that is not allowed.
     """
-    table = Table(where, raw, SLOT_KEYS, extra=True)
+    table = ScenarioTable(where, raw, SLOT_KEYS, extra=True)
     if "virtual_id" in table.unknown:
         raise ScenarioError(
             f"{table.name('virtual_id')}: is made by the simulator; give plan_id and date"

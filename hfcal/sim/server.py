@@ -20,7 +20,7 @@ from hfcal.sim.control import PREFIX, Control
 from hfcal.sim.exchange import Exchange
 from hfcal.sim.faults import FaultBox
 from hfcal.sim.journal import Journal
-from hfcal.sim.messages import Answer, Request, Stream, detail
+from hfcal.sim.messages import HttpRequest, HttpResponse, Stream, detail
 from hfcal.sim.scenario import Scenario
 
 LARGEST_BODY = 1 << 20
@@ -95,7 +95,7 @@ class Simulator:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def answer(self, request: Request) -> Answer | Stream | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | Stream | None:
         """Answer a request; None closes its connection without an answer."""
         if request.path.startswith(f"{PREFIX}/"):
             return self._control.answer(request)
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path, _, query = self.path.partition("?")
         answer = self.server.simulator.answer(
-            Request(
+            HttpRequest(
                 self.command,
                 path,
                 dict(parse_qsl(query, keep_blank_values=True)),
@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815
     do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815
 
-    def _bad_length(self) -> Answer | None:
+    def _bad_length(self) -> HttpResponse | None:
         """Return the refusal of a request whose body's end can't be told, or is too far."""
         length = self.headers.get("Content-Length", "0")
         close = (("Connection", "close"),)
@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             return detail(413, f"The body is larger than {LARGEST_BODY} bytes", close)
         return None
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: HttpResponse) -> None:
         self.send_response(answer.status)
         for name, value in answer.headers:
             self.send_header(name, value)

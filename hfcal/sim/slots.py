@@ -9,7 +9,7 @@ from hfcal.sim.words import PENDING, recase
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
+class StoredSlot:
     """A slot of the calendar.
 
     Attributes:
@@ -32,7 +32,7 @@ class Slot:
         return self.spec.status in PENDING
 
 
-def write_slot(slot: Slot, switches: Switches) -> dict[str, object]:
+def write_slot(slot: StoredSlot, switches: Switches) -> dict[str, object]:
     """Write a slot as an answer's JSON object (docs/protocol.md, Slot)."""
     spec = slot.spec
     written: dict[str, object] = {

@@ -7,7 +7,7 @@ readings of docs/protocol.md.
 import dataclasses
 from dataclasses import dataclass
 
-from hfcal.sim.reading import Table
+from hfcal.sim.reading import ScenarioTable
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "virtual_answer": ("slot", "wrapped", "slot_id", "ok", "empty"),
@@ -48,7 +48,7 @@ def parse_switches(raw: object, present: Switches) -> Switches:
     Raises:
         ScenarioError: for an unknown switch or value.
     """
-    table = Table("switches", raw, NAMES)
+    table = ScenarioTable("switches", raw, NAMES)
     changes: dict[str, str | bool] = {}
     for name in NAMES:
         if table.value(name) is None:

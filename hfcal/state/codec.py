@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from hfcal.clock import EARLIEST, FARTHEST
 from hfcal.core import records
 from hfcal.core.ids import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
-from hfcal.core.records import SCHEMA, State, Update
+from hfcal.core.records import KEY, SCHEMA, State, Update
 
 _Record = TypeVar("_Record")
 _Decoder = Callable[[Any, str], Any]
@@ -70,8 +70,8 @@ def encode(record: object) -> dict[str, Any]:
     values = vars(record)
     kind: Any = type(record)
     return {
-        name: values[name]
-        for name, default in _defaults(kind)
+        key: values[name]
+        for name, key, default in _defaults(kind)
         if values[name] is not default and values[name] != default
     }
 
@@ -87,9 +87,9 @@ def decode(cls: type[_Record], document: object, where: str = "") -> _Record:
     prefix = f"{where}." if where else ""
     values: dict[str, Any] = {}
     kind: Any = cls
-    for name, decoder in _decoders(kind):
-        if name in document:
-            values[name] = decoder(document[name], prefix + name)
+    for name, key, decoder in _decoders(kind):
+        if key in document:
+            values[name] = decoder(document[key], prefix + key)
     try:
         record = cls(**values)
     except TypeError:
@@ -126,19 +126,23 @@ def _check(record: object, where: str) -> None:
 
 
 @cache
-def _defaults(cls: Any) -> list[tuple[str, Any]]:
+def _defaults(cls: Any) -> list[tuple[str, str, Any]]:
     found = []
     for item in fields(cls):
         factory = item.default_factory
-        found.append((item.name, item.default if factory is MISSING else factory()))
+        default = item.default if factory is MISSING else factory()
+        found.append((item.name, item.metadata.get(KEY, item.name), default))
     return found
 
 
 @cache
-def _decoders(cls: Any) -> list[tuple[str, _Decoder]]:
+def _decoders(cls: Any) -> list[tuple[str, str, _Decoder]]:
     names = {**vars(records), **vars(sys.modules[cls.__module__])}
     hints = typing.get_type_hints(cls, names)
-    return [(item.name, _decoder(hints[item.name])) for item in fields(cls)]
+    return [
+        (item.name, item.metadata.get(KEY, item.name), _decoder(hints[item.name]))
+        for item in fields(cls)
+    ]
 
 
 def _decoder(hint: Any) -> _Decoder:

@@ -39,11 +39,11 @@ class _Request:
     failed: Callable[[BaseException], None] | None = None
     keep_until: float = 0.0
     at_once: bool = False
-    waking: Callable[[], None] = lambda: None
+    on_resume: Callable[[], None] = lambda: None
 
     def succeed(self) -> None:
         """It is saved, or needn't be."""
-        self.waking()
+        self.on_resume()
         self.saved.set()
         if self.then is not None:
             self.then(self.result)
@@ -51,7 +51,7 @@ class _Request:
     def fail(self, error: BaseException) -> None:
         """It is not saved."""
         self.error = error
-        self.waking()
+        self.on_resume()
         self.saved.set()
         if self.failed is not None:
             self.failed(error)
@@ -94,12 +94,12 @@ class GroupCommit:
         passed = time.monotonic() - self._began
         return min(max(passed * _GAP_SHARE, _LEAST_GAP), _MOST_GAP)
 
-    def commit(self, change: Change[T], *, keep: bool = False) -> T:
+    def commit(self, change: Change[T], *, must_save: bool = False) -> T:
         """Apply `change` and return its result once it is on disk; for workers.
 
         Args:
             change: What to do to the state.
-            keep: Whether it tells of something done that can't be undone: if it can't be saved,
+            must_save: Whether it tells of something that can't be undone: if it can't be saved,
                 since the disk is full for a moment, it is tried again for 30 s.
 
         Raises:
@@ -108,8 +108,8 @@ class GroupCommit:
         # Counted as at work again by who wakes it, so that there is no gap in between.
         request = _Request(
             change,
-            keep_until=time.monotonic() + _PATIENCE if keep else 0.0,
-            waking=lambda: self._wait(-1),
+            keep_until=time.monotonic() + _PATIENCE if must_save else 0.0,
+            on_resume=lambda: self._wait(-1),
         )
         self._wait(1)
         self._put(request)
@@ -174,7 +174,7 @@ class GroupCommit:
         with self._guard:
             self._working -= 1
 
-    def nudge(self) -> None:
+    def recheck(self) -> None:
         """Make `run` look again whether it is done; may be called by a signal handler."""
         self._requests.put(None)
 
@@ -184,7 +184,7 @@ class GroupCommit:
         A change that can't be saved fails alone, with what else was in that save; see `error`.
 
         Args:
-            done: Asked after each save and each nudge.
+            done: Asked after each save and each `recheck`.
             after_save: Gets the state after each save.
         """
         while not done():
@@ -236,7 +236,7 @@ class GroupCommit:
                 self._fail(batch, error)
                 return
             except Exception as error:
-                if applying is None or (applying.failed is None and applying.waking is None):
+                if applying is None or (applying.failed is None and applying.on_resume is None):
                     for request in batch:
                         request.fail(error)
                     raise

@@ -161,5 +161,7 @@ def begun_anew(saved: Mapping[str, Iterable[Update]], wall: float) -> State:
             agent.queue.append(update)
             if update.end:  # what the backend lists of it mustn't begin it anew
                 ref, minutes = update.ref.copy(), update.actual_duration
-                agent.ended.append(Ended(ref, update.status, update.since, wall, duration=minutes))
+                agent.ended_slots.append(
+                    Ended(ref, update.status, update.since, wall, duration=minutes)
+                )
     return state

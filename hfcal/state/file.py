@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hfcal.clock import now, rfc3339
 from hfcal.core.records import State
-from hfcal.errors import DamagedStateError, StateError, page_of
+from hfcal.errors import DamagedStateError, StateError, docs_link
 from hfcal.state.agent_locks import AgentLocks
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
 from hfcal.system.files import give_to_owner, make_private
@@ -249,7 +249,7 @@ class StateFile:
         self.on_lost(
             f"{self.path} was damaged ({error}) and is kept as {aside.name}; it is rebuilt from "
             f"the backend, {sum(map(len, saved.values()))} waiting updates were saved from it "
-            f"({page_of('state_lost')})"
+            f"({docs_link('state_lost')})"
         )
         return begun_anew(saved, moment.wall)
 

@@ -9,7 +9,7 @@ from hfcal.core.health import hold_in_force, is_overdue, stale_agents
 
 if TYPE_CHECKING:
     # `status` is to start fast, so it doesn't load what only the other documents are made of.
-    from hfcal.core.commands import Accepted
+    from hfcal.core.commands import AcceptedCommand
     from hfcal.core.ids import JsonObject
     from hfcal.core.outbox import Delivery
     from hfcal.core.records import Active, HistoryEntry, Refusal, State, Update
@@ -40,7 +40,7 @@ def tick_document(report: TickReport) -> JsonObject:
     }
 
 
-def lifecycle_document(accepted: Accepted) -> JsonObject:
+def lifecycle_document(accepted: AcceptedCommand) -> JsonObject:
     """`complete|abort|pause|resume --json`."""
     document: JsonObject = {
         "agent_id": accepted.agent_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfcal.clock import rfc3339
-from hfcal.core.commands import Accepted
+from hfcal.core.commands import AcceptedCommand
 from hfcal.core.report import AgentReport, TickReport
 from hfcal.core.scheduler import Action
 from hfcal.text import one_line
@@ -70,7 +70,7 @@ def agent_words(agent: AgentReport) -> str:
     return f"{slot}{_WORDS.get(agent.action, agent.action.value)}"
 
 
-def accepted_line(accepted: Accepted) -> str:
+def accepted_line(accepted: AcceptedCommand) -> str:
     """What came of an agent's word."""
     if accepted.refused:
         return (
@@ -85,7 +85,7 @@ def accepted_line(accepted: Accepted) -> str:
     return what
 
 
-def undelivered_line(accepted: Accepted) -> str:
+def undelivered_line(accepted: AcceptedCommand) -> str:
     """Why an accepted word isn't with the backend yet, and what happens next."""
     if accepted.busy:
         return "queued: another hfcal speaks for this agent and sends it"

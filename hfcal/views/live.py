@@ -23,7 +23,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from hfcal.clock import Moment, now, rfc3339
-from hfcal.core.notices import folded, names
+from hfcal.core.notices import names, render_notices
 from hfcal.core.records import HistoryEntry, State
 from hfcal.core.report import Progress, TickReport
 from hfcal.core.scheduler import Action
@@ -111,7 +111,7 @@ class LiveScreen:
             else:
                 for agent in agents:
                     self._event(f"{agent.agent_id}: {agent_words(agent)}")
-        for line in folded(report.news):
+        for line in render_notices(report.news):
             self._event(line)
 
     def failed(self, error: HfcalError) -> None:

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING
 
 from hfcal.clock import now, rfc3339
 from hfcal.config.values import STDERR
-from hfcal.core.notices import ABOUT_LOG, REPEAT_AFTER, News, grouped, names, note_fault, note_well
+from hfcal.core.notices import (
+    ABOUT_LOG,
+    REPEAT_AFTER,
+    Notice,
+    group_alike,
+    names,
+    record_fault,
+    record_recovery,
+)
 from hfcal.core.outbox import Delivery
 from hfcal.core.report import AgentReport, TickReport
 from hfcal.core.scheduler import Action
@@ -128,7 +136,7 @@ def keep_fault() -> None:
             handler.keeps_fault = True
 
 
-def tell_fault(state_file: StateFile | None) -> News | None:
+def tell_fault(state_file: StateFile | None) -> Notice | None:
     """Tell what is new of a log that can't be written, and note it in the state.
 
     Args:
@@ -139,7 +147,7 @@ def tell_fault(state_file: StateFile | None) -> News | None:
     """
     handler = next((h for h in log.handlers if isinstance(h, _File)), None)
     if state_file is None:
-        return News("", handler.fault, _PAGE) if handler and handler.fault else None
+        return Notice("", handler.fault, _PAGE) if handler and handler.fault else None
     known = ABOUT_LOG in state_file.peek().troubles
     if handler is not None and known and not handler.tried:
         handler.write(b"")
@@ -149,8 +157,8 @@ def tell_fault(state_file: StateFile | None) -> News | None:
     wall = now().wall
     with state_file.transaction() as state:
         if not fault:
-            return note_well(state.troubles, "", ABOUT_LOG, wall)
-        news = note_fault(state.troubles, "", ABOUT_LOG, fault, fault, wall)
+            return record_recovery(state.troubles, "", ABOUT_LOG, wall)
+        news = record_fault(state.troubles, "", ABOUT_LOG, fault, fault, wall)
     return news and replace(news, page=_PAGE)
 
 
@@ -165,7 +173,7 @@ def log_tick(report: TickReport) -> None:
         )
     for delivery in report.deliveries:
         _log_update(delivery)
-    _log_over([news for news in report.news if news.over])
+    _log_over([news for news in report.news if news.recovered])
     count = len(report.agents)
     _log(
         logging.INFO,
@@ -222,7 +230,7 @@ def _log_failed(agents: list[AgentReport]) -> None:
     """What failed, in one line for all that share it."""
     by_id = {agent.agent_id: agent for agent in agents}
     told = ((a.agent_id, a.error.message) for a in agents if a.error is not None)
-    for message, who in grouped(told):
+    for message, who in group_alike(told):
         first = by_id[who[0]]
         assert first.error is not None
         wake = first.action is Action.WAKE_FAILED
@@ -247,10 +255,10 @@ def _log_update(delivery: Delivery) -> None:
     _log(_level(known=delivery.known), line, event=f"update_{outcome}", **facts)
 
 
-def _log_over(over: list[News]) -> None:
+def _log_over(over: list[Notice]) -> None:
     """What is well again, as loudly as it began, so that no failure is left without its end."""
     about = {news.message: news.about for news in over}
-    for message, who in grouped((news.agent_id, news.message) for news in over):
+    for message, who in group_alike((news.agent_id, news.message) for news in over):
         facts = _whose(who) | {"about": about[message]}
         _log(logging.WARNING, f"{names(who)}: {message}", event="well_again", **facts)
 

@@ -43,9 +43,9 @@ def metrics_text(state: State | None, now: Moment) -> str:
 def _of_ticks(state: State) -> Iterable[_Metric]:
     return [
         _Metric("hfcal_ticks_total", "counter", "Ticks begun.", [({}, state.ticks)]),
-        _Metric("hfcal_wakes_total", "counter", "Wakes made.", [({}, state.wakes)]),
+        _Metric("hfcal_wakes_total", "counter", "Wakes made.", [({}, state.wakes_made)]),
         _Metric(
-            "hfcal_failed_wakes_total", "counter", "Wakes that failed.", [({}, state.failed_wakes)]
+            "hfcal_failed_wakes_total", "counter", "Wakes that failed.", [({}, state.wakes_failed)]
         ),
         _Metric(
             "hfcal_tick_seconds",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hfcal.clock import now, rfc3339
-from hfcal.core.notices import folded
+from hfcal.core.notices import render_notices
 from hfcal.core.report import Progress, TickReport
 from hfcal.errors import HfcalError
 from hfcal.views.documents import error_document, tick_document
@@ -52,7 +52,7 @@ class LineScreen(PlainScreen):
         happened = report.news or report.dispatched or report.delivered
         if happened or time.monotonic() >= self._due:
             self._due = time.monotonic() + _QUIET
-            self._line("tick", tick_sum(report), folded(report.news))
+            self._line("tick", tick_sum(report), render_notices(report.news))
 
     def failed(self, error: HfcalError) -> None:
         """Print the failure when it is another one than before, and once a minute."""
@@ -76,7 +76,7 @@ class JsonScreen(PlainScreen):
     def ticked(self, report: TickReport) -> None:
         """Print the pass."""
         _print(json.dumps(tick_document(report)))
-        for line in folded(report.news):
+        for line in render_notices(report.news):
             print(f"hfcal: {line}", file=sys.stderr, flush=True)
 
     def failed(self, error: HfcalError) -> None:

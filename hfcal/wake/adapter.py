@@ -23,7 +23,7 @@ class WakeError(Exception):
 
 
 @dataclass(frozen=True)
-class Needs:
+class ServiceRequirements:
     """What wakes ask of the service that hfcal runs as.
 
     Attributes:
@@ -44,7 +44,7 @@ class Needs:
 class Adapter(Protocol):
     """One way to wake an agent."""
 
-    def needs(self) -> Needs:
+    def needs(self) -> ServiceRequirements:
         """What its wakes ask of the service that hfcal runs as."""
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
@@ -61,7 +61,7 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
-class Tidies(Protocol):
+class HasRetention(Protocol):
     """An adapter that keeps something which has to be bounded."""
 
     def tidy(self, agent_id: str) -> None:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hfcal.config.table import Table
+from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
 from hfcal.text import file_name, json_line, one_line
-from hfcal.wake.adapter import Needs, WakeError
+from hfcal.wake.adapter import ServiceRequirements, WakeError
 from hfcal.wake.logs import bound_logs, open_log
 
 DEFAULT_TIMEOUT = 30.0
@@ -46,7 +46,7 @@ class CommandAdapter:
     timeout: float = DEFAULT_TIMEOUT
 
     @classmethod
-    def from_table(cls, table: Table, log_dir: Path) -> CommandAdapter:
+    def from_table(cls, table: WakeTable, log_dir: Path) -> CommandAdapter:
         """Read the adapter's part of a wake table.
 
         Raises:
@@ -57,11 +57,11 @@ class CommandAdapter:
         timeout = table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600)
         return cls(command, table.path("log_dir", log_dir), detach, timeout)
 
-    def needs(self) -> Needs:
+    def needs(self) -> ServiceRequirements:
         """Time for the command, or for the look at a detached one; it runs inside the service."""
         if self.detach:
-            return Needs(_AT_ONCE, programs=True, writes=(self.log_dir,))
-        return Needs(self.timeout + 2 * _GRACE, programs=True)
+            return ServiceRequirements(_AT_ONCE, programs=True, writes=(self.log_dir,))
+        return ServiceRequirements(self.timeout + 2 * _GRACE, programs=True)
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Start the command; exit 0 in time is success, or none but 0 within 1 s when detached.

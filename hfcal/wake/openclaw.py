@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from hfcal.config.table import Table
+from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
 from hfcal.http.client import Answer
 from hfcal.text import one_line
-from hfcal.wake.adapter import Needs, WakeError
+from hfcal.wake.adapter import ServiceRequirements, WakeError
 from hfcal.wake.secrets import Secret
 from hfcal.wake.webhook import exchange_needs, post
 
@@ -45,7 +45,7 @@ class OpenClawAdapter:
     ca_file: Path | None = None
 
     @classmethod
-    def from_table(cls, table: Table) -> OpenClawAdapter:
+    def from_table(cls, table: WakeTable) -> OpenClawAdapter:
         """Read the adapter's part of a wake table.
 
         Raises:
@@ -64,7 +64,7 @@ class OpenClawAdapter:
         """The hooks token."""
         return [self.token]
 
-    def needs(self) -> Needs:
+    def needs(self) -> ServiceRequirements:
         """The exchange, and what the token is read from."""
         return exchange_needs(self.timeout, self.secrets, self.ca_file)
 
@@ -161,14 +161,14 @@ def _said(answer: Answer) -> str | None:
     return error if isinstance(error, str) else text
 
 
-def _url(table: Table) -> str:
+def _url(table: WakeTable) -> str:
     url = table.url("url", DEFAULT_URL)
     if "?" in url:
         raise table.bad("url", "…", "a URL without a query")
     return url.rstrip("/")
 
 
-def _token(table: Table) -> Secret:
+def _token(table: WakeTable) -> Secret:
     file, env = table.optional_path("token_file"), table.take("token_env")
     if (file is None) == (env is None):
         raise table.bad("token_file", None, "either token_file or token_env, the hooks token")
@@ -179,7 +179,7 @@ def _token(table: Table) -> Secret:
     return Secret(env=env)
 
 
-def _hook(table: Table) -> str:
+def _hook(table: WakeTable) -> str:
     hook = table.text("hook", DEFAULT_HOOK)
     plain = hook.replace("{agent_id}", "x")
     parts = plain.split("/")

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from hfcal.core.records import Wake
-from hfcal.wake.adapter import Needs, WakeError
+from hfcal.wake.adapter import ServiceRequirements, WakeError
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class PrintAdapter:
 
     to_stderr: bool = False
 
-    def needs(self) -> Needs:
+    def needs(self) -> ServiceRequirements:
         """Nothing."""
-        return Needs()
+        return ServiceRequirements()
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:  # noqa: ARG002
         """Print one wake."""

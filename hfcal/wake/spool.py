@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hfcal.clock import now
-from hfcal.config.table import Table
+from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
 from hfcal.system.files import make_private
 from hfcal.text import file_name, json_line
-from hfcal.wake.adapter import Needs, WakeError, payload
+from hfcal.wake.adapter import ServiceRequirements, WakeError, payload
 
 _PRIVATE = 0o600
 _LOOK_BACK = 1000  # files that are looked at for the same wake
@@ -39,7 +39,7 @@ class SpoolAdapter:
     group: int | None = None
 
     @classmethod
-    def from_table(cls, table: Table) -> SpoolAdapter:
+    def from_table(cls, table: WakeTable) -> SpoolAdapter:
         """Read the adapter's part of a wake table.
 
         Raises:
@@ -47,9 +47,9 @@ class SpoolAdapter:
         """
         return cls(table.path("dir"), _mode(table), _group(table))
 
-    def needs(self) -> Needs:
+    def needs(self) -> ServiceRequirements:
         """Its folder."""
-        return Needs(writes=(self.directory,))
+        return ServiceRequirements(writes=(self.directory,))
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:  # noqa: ARG002
         """Write one file, whole or not at all; the same wake again finds it there.
@@ -132,7 +132,7 @@ def _is_there(folder: int, key: str) -> bool:
     return any(name.endswith(f"-{key}.json") and name[:1] != "." for name in newest)
 
 
-def _mode(table: Table) -> int:
+def _mode(table: WakeTable) -> int:
     value = table.take("mode", f"{_PRIVATE:04o}")
     digits = value if isinstance(value, str) else ""
     if len(digits) in {3, 4} and set(digits) <= set("01234567"):
@@ -142,7 +142,7 @@ def _mode(table: Table) -> int:
     raise table.bad("mode", value, 'read and write bits with the owner\'s, like "0660"')
 
 
-def _group(table: Table) -> int | None:
+def _group(table: WakeTable) -> int | None:
     value = table.take("group")
     if value is None:
         return None

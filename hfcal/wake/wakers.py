@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hfcal.config.settings import Settings
-from hfcal.config.table import ADAPTERS, Table
+from hfcal.config.table import ADAPTERS, WakeTable
 from hfcal.config.values import shown
 from hfcal.core.ids import JsonObject
 from hfcal.errors import ConfigError
-from hfcal.wake.adapter import Adapter, Needs, Tidies
+from hfcal.wake.adapter import Adapter, HasRetention, ServiceRequirements
 
 DEFAULT_PARALLEL = 8
 
@@ -54,10 +54,10 @@ class Wakers:
         return own if self._default is None else {"wake": self._default, **own}
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> ServiceRequirements:
         """What the wakes of all tables together ask of the service that hfcal runs as."""
         each = [adapter.needs() for adapter in self.adapters.values()]
-        return Needs(
+        return ServiceRequirements(
             seconds=max((needs.seconds for needs in each), default=0.0),
             programs=any(needs.programs for needs in each),
             reads=tuple(path for needs in each for path in needs.reads),
@@ -80,7 +80,7 @@ class Wakers:
         """Bound what these agents' adapters keep."""
         for agent_id in agent_ids:
             adapter: object = self._own.get(agent_id, self._default)
-            if isinstance(adapter, Tidies):
+            if isinstance(adapter, HasRetention):
                 adapter.tidy(agent_id)
 
 
@@ -96,7 +96,7 @@ def _adapter(
     state_file: Path,
     answer_on_stdout: bool,  # noqa: FBT001
 ) -> Adapter:
-    reader = Table(table, where)
+    reader = WakeTable(table, where)
     if where == "wake":
         reader.take("parallel")
     adapter = _made(reader, state_file, answer_on_stdout)
@@ -104,7 +104,7 @@ def _adapter(
     return adapter
 
 
-def _made(reader: Table, state_file: Path, answer_on_stdout: bool) -> Adapter:  # noqa: FBT001
+def _made(reader: WakeTable, state_file: Path, answer_on_stdout: bool) -> Adapter:  # noqa: FBT001
     """The adapter that a table names; only its own module is imported."""
     match reader.one_of("adapter", ADAPTERS):
         case "command":

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hfcal.config.table import Table, absolute_path
+from hfcal.config.table import WakeTable, absolute_path
 from hfcal.core.records import Wake
 from hfcal.http.client import Answer, HttpClient, HttpError, trust
 from hfcal.text import one_line
-from hfcal.wake.adapter import Needs, WakeError, payload
+from hfcal.wake.adapter import ServiceRequirements, WakeError, payload
 from hfcal.wake.secrets import Secret, header_value
 
 DEFAULT_TIMEOUT = 20.0
@@ -42,7 +42,7 @@ class WebhookAdapter:
     ca_file: Path | None = None
 
     @classmethod
-    def from_table(cls, table: Table) -> WebhookAdapter:
+    def from_table(cls, table: WakeTable) -> WebhookAdapter:
         """Read the adapter's part of a wake table.
 
         Raises:
@@ -60,7 +60,7 @@ class WebhookAdapter:
         """What the headers hold."""
         return list(self.headers.values())
 
-    def needs(self) -> Needs:
+    def needs(self) -> ServiceRequirements:
         """The exchange, and what its headers are read from."""
         return exchange_needs(self.timeout, self.secrets, self.ca_file)
 
@@ -93,10 +93,12 @@ class WebhookAdapter:
         raise WakeError(f"{origin} answered {answer.status}{more}", answer.retry_after)
 
 
-def exchange_needs(seconds: float, secrets: Sequence[Secret], ca_file: Path | None) -> Needs:
+def exchange_needs(
+    seconds: float, secrets: Sequence[Secret], ca_file: Path | None
+) -> ServiceRequirements:
     """What posting wakes with these secrets asks for."""
     files = (ca_file, *(secret.file for secret in secrets))
-    return Needs(
+    return ServiceRequirements(
         seconds,
         reads=tuple(file for file in files if file is not None),
         variables=tuple(secret.env for secret in secrets if secret.env),
@@ -163,7 +165,7 @@ def _secrets_of(url: str) -> list[str]:
     return [f"{parts.path}?{parts.query}", parts.path, parts.query, *pieces]
 
 
-def _headers(table: Table) -> dict[str, Secret]:
+def _headers(table: WakeTable) -> dict[str, Secret]:
     value = table.take("headers", {})
     if not isinstance(value, dict):
         raise table.bad("headers", "…", 'a table like {Authorization = {env = "NAME"}}')
@@ -175,7 +177,7 @@ def _headers(table: Table) -> dict[str, Secret]:
     return headers
 
 
-def _secret(table: Table, name: str, given: object) -> Secret:
+def _secret(table: WakeTable, name: str, given: object) -> Secret:
     if isinstance(given, str) and header_value(given):
         return Secret(given)
     if isinstance(given, dict) and len(given) == 1:

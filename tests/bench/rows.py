@@ -85,7 +85,7 @@ def starts(directory: Path, pairs: int) -> Iterator[Row]:
         yield Row("status --json / import typer", found, 1.3, note=note)
         found, note = ratio(lambda: run([HFCAL, "--help"]).seconds, typer, pairs)
         yield Row("--help / import typer", found, 2.0, note=note)
-        found, note = ratio(lambda: host.run("_idents", "agents").seconds, typer, pairs)
+        found, note = ratio(lambda: host.run("_complete", "agents").seconds, typer, pairs)
         yield Row("TAB, one word / import typer", found, 1.5, note=note)
 
 

@@ -212,17 +212,17 @@ def test_the_same_refusal_again_is_said_once(refusing: Backend, make_host: MakeH
 def test_tab_completes_what_the_state_knows(refusing: Backend, make_host: MakeHost) -> None:
     """Agents, active slots and queued ones, one a line; nothing without a state."""
     host = make_host(refusing, "developer", "operator")
-    assert host.ok("_idents", "agents").stdout == ""
+    assert host.ok("_complete", "agents").stdout == ""
     refused(refusing, lambda *_, **__: host)
-    assert host.ok("_idents", "agents").stdout.split() == ["developer", "operator"]
-    assert host.ok("_idents", "active").stdout.split() == ["5"]
-    assert host.ok("_idents", "queued").stdout.split() == ["4"]
-    assert host.ok("_idents", "active", "--agent=developer").stdout == ""
-    assert host.ok("_idents", "active", "--agent=operator").stdout.split() == ["5"]
-    assert host.ok("_idents", "queued", "--agent=developer").stdout.split() == ["4"]
-    assert host.ok("_idents", "queued", "--agent=operator").stdout == ""
-    assert len(host.ok("_idents", "agents", "--agent=operator").stdout.split()) == 2
-    assert "_idents" not in host.ok("--help").stdout
+    assert host.ok("_complete", "agents").stdout.split() == ["developer", "operator"]
+    assert host.ok("_complete", "active").stdout.split() == ["5"]
+    assert host.ok("_complete", "queued").stdout.split() == ["4"]
+    assert host.ok("_complete", "active", "--agent=developer").stdout == ""
+    assert host.ok("_complete", "active", "--agent=operator").stdout.split() == ["5"]
+    assert host.ok("_complete", "queued", "--agent=developer").stdout.split() == ["4"]
+    assert host.ok("_complete", "queued", "--agent=operator").stdout == ""
+    assert len(host.ok("_complete", "agents", "--agent=operator").stdout.split()) == 2
+    assert "_complete" not in host.ok("--help").stdout
 
 
 def test_a_hold_is_forgotten_only_with_drop(make_backend: MakeBackend, make_host: MakeHost) -> None:

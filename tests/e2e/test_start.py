@@ -63,8 +63,8 @@ def loaded(host: Host, *words: str) -> set[str]:
         ("hold", "--reason", "x"),
         ("release",),
         ("config", "path"),
-        ("_idents", "agents"),
-        ("_idents", "active", "--agent=developer"),
+        ("_complete", "agents"),
+        ("_complete", "active", "--agent=developer"),
     ],
 )
 def test_who_asks_nobody_and_draws_nothing_loads_neither(

@@ -1,4 +1,4 @@
-"""TAB in real shells on terminals of their own, which ask the real `hfcal _idents`."""
+"""TAB in real shells on terminals of their own, which ask the real `hfcal _complete`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not SCRIPTS.exists(), reason="not in a checkout"
 # Answers TAB as hfcal does, and otherwise only notes its words, one command a line.
 HFCAL = """\
 #!/bin/sh
-if [ "$1" = _idents ]; then exec {python} -m hfcal "$@"; fi
+if [ "$1" = _complete ]; then exec {python} -m hfcal "$@"; fi
 {{ printf '%s\\t' "$@"; echo; }} >> {noted}
 """
 BASH = "PS1='ready> '; source {scripts}/hfcal.bash\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hfcal.sim.faults import ACTIONS, Fault, FaultBox
+from hfcal.sim.faults import ACTIONS, FaultBox, PlannedFault
 from tests.e2e.support import wait_until
 from tests.sim_backend import TODAY, Backend, Reply
 
@@ -193,7 +193,7 @@ def test_the_first_fault_that_matches_acts_and_the_others_wait():
 def test_probability_is_the_scenarios_and_replays_by_its_seed():
     def hits(seed: int, probability: float) -> list[bool]:
         box = FaultBox(seed)
-        box.add([Fault(status=503, count=0, probability=probability)])
+        box.add([PlannedFault(status=503, count=0, probability=probability)])
         return [box.choose("heartbeat", "dev", None).fault is not None for _ in range(200)]
 
     assert hits(1, 0.5) == hits(1, 0.5) != hits(2, 0.5)
@@ -249,7 +249,7 @@ def test_bad_faults_are_refused(fault, message):
 def test_every_action_has_a_name():
     values = {"latency": 0.5, "hang": 1.0, "status": 503, "body": ""}
     for action in ACTIONS:
-        assert Fault(**{action: values.get(action, True)}).action == action  # type: ignore[arg-type]
+        assert PlannedFault(**{action: values.get(action, True)}).action == action  # type: ignore[arg-type]
 
 
 def test_stopping_does_not_wait_for_requests_that_hang():

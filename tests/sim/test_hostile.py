@@ -13,7 +13,7 @@ import pytest
 from hfcal.sim.hostile import TRICKS
 from hfcal.sim.hostile.call import Call
 from hfcal.sim.hostile.texts import PAYLOADS
-from hfcal.sim.messages import Answer
+from hfcal.sim.messages import HttpResponse
 from tests.sim_backend import Backend
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_the_page_lists_every_trick_with_its_tests():
 def test_every_trick_answers_every_kind_of_call(kind):
     for name, trick in TRICKS.items():
         answer = trick(call_of(kind))
-        if isinstance(answer, Answer):
+        if isinstance(answer, HttpResponse):
             assert len(answer.body) < 16 * 1024 * 1024, name
             assert all("\n" not in value for _, value in answer.headers), name
         else:
@@ -121,7 +121,7 @@ def test_the_ids_of_a_trick_begin_where_the_agents_number_says():
     idents = PAYLOADS["flags"].idents
     for number in (0, 1, len(idents)):
         answer = TRICKS["flags"](call_of(agent=f"a.{number}"))
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, HttpResponse)
         first = re.search(rb'"virtual_id": "([^"]+)"', answer.body)
         assert first
         assert first[1].decode() == idents[number % len(idents)]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hfcal.sim.messages import Answer, Stream
+from hfcal.sim.messages import HttpResponse, Stream
 
 JsonObject = dict[str, object]
 
@@ -37,7 +37,7 @@ class Call:
         return int(found[0]) if found else 0
 
 
-Trick = Callable[[Call], Answer | Stream]
+Trick = Callable[[Call], HttpResponse | Stream]
 
 
 def slot(ident: int | str = 1, **fields: object) -> JsonObject:

@@ -2,24 +2,24 @@
 
 from hfcal.sim.hostile.call import Call, Trick, body, slot
 from hfcal.sim.hostile.texts import PAYLOADS, header
-from hfcal.sim.messages import Answer, Stream, detail
+from hfcal.sim.messages import HttpResponse, Stream, detail
 
 _DATES = ("23 Nov 0 10:00:00 GMT", "Mon, 23 Nov 99999 10:00:00 GMT", "1" * 5000, "-5", "1e9")
 
 
-def redirect(call: Call) -> Answer:
+def redirect(call: Call) -> HttpResponse:
     """A redirect to another host that keeps method and body."""
     return detail(307, "Temporary Redirect", (("Location", f"{call.to}/calendar/elsewhere"),))
 
 
-def location(_: Call) -> Answer:
+def location(_: Call) -> HttpResponse:
     """A redirect to a place with all harmful texts in its name."""
     texts = [PAYLOADS[name] for name in ("ansi", "bidi", "markup", "format", "shell")]
     place = " ".join(header(payload.text) for payload in texts if isinstance(payload.text, str))
     return detail(302, "Found", (("Location", place),))
 
 
-def other_host(call: Call) -> Answer:
+def other_host(call: Call) -> HttpResponse:
     """A good answer whose headers and texts name another host."""
     host = call.to.partition("//")[2]
     headers = (
@@ -31,44 +31,46 @@ def other_host(call: Call) -> Answer:
     )
     links = {"url": call.to, "next": call.to, "href": call.to}
     content = body(call, slot(event_type="job", event_data={"code": call.to, **links}), **links)
-    return Answer(200, content, headers=headers)
+    return HttpResponse(200, content, headers=headers)
 
 
-def challenge(_: Call) -> Answer:
+def challenge(_: Call) -> HttpResponse:
     """A 401 that asks for other credentials."""
     schemes = ("Basic realm=x", "Negotiate", "Digest realm=x, nonce=y", "NTLM")
     return detail(401, "No", tuple(("WWW-Authenticate", scheme) for scheme in schemes))
 
 
-def proxy_auth(_: Call) -> Answer:
+def proxy_auth(_: Call) -> HttpResponse:
     """A 407, as if a proxy stood between."""
     return detail(407, "No", (("Proxy-Authenticate", "Basic realm=x"),))
 
 
-def cookie(call: Call) -> Answer:
+def cookie(call: Call) -> HttpResponse:
     """A good answer with cookies."""
     jar = ("a=1; Path=/", "b=2; Domain=127.0.0.1; Path=/; Max-Age=999999", f"c={'x' * 4000}")
-    return Answer(200, body(call, slot()), headers=tuple(("Set-Cookie", text) for text in jar))
+    return HttpResponse(
+        200, body(call, slot()), headers=tuple(("Set-Cookie", text) for text in jar)
+    )
 
 
-def retry_after(call: Call) -> Answer:
+def retry_after(call: Call) -> HttpResponse:
     """A 503 with a Retry-After that is no time; which one, by the agent's number."""
     return detail(503, "Later", (("Retry-After", _DATES[call.number % len(_DATES)]),))
 
 
-def echo_key_location(call: Call) -> Answer:
+def echo_key_location(call: Call) -> HttpResponse:
     """A redirect to a place with the client's key in its name."""
     return detail(302, "Found", (("Location", f"{call.to}/?key={call.key}"),))
 
 
-def echo_key_port(call: Call) -> Answer:
+def echo_key_port(call: Call) -> HttpResponse:
     """The same, where the port should be."""
     return detail(302, "Found", (("Location", f"http://127.0.0.1:{call.key}/"),))
 
 
-def echo_key_encoding(call: Call) -> Answer:
+def echo_key_encoding(call: Call) -> HttpResponse:
     """A body that is encoded as the client's key."""
-    return Answer(200, body(call), headers=(("Content-Encoding", call.key or "x"),))
+    return HttpResponse(200, body(call), headers=(("Content-Encoding", call.key or "x"),))
 
 
 def echo_key_line(call: Call) -> Stream:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hfcal.sim.hostile.call import Call, JsonObject, Trick, body, slot
-from hfcal.sim.messages import Answer, detail
+from hfcal.sim.messages import HttpResponse, detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ PAYLOADS = {
 }
 
 
-def in_answer(payload: Payload, call: Call) -> Answer:
+def in_answer(payload: Payload, call: Call) -> HttpResponse:
     """A good answer with the text in every place."""
     text = payload.of(call)
     idents = payload.idents or (1,)
@@ -68,10 +68,10 @@ def in_answer(payload: Payload, call: Call) -> Answer:
     slots += [slot(9001, event_type="system_event", event_data={"event": text, "more": [text]})]
     slots += [{**slot(9002), **words, "priority": text}, {**slot(), "id": text}, text]
     slots += [slot(text)]
-    return Answer(200, body(call, *slots, agent_status=text, message=text, **{text: text}))
+    return HttpResponse(200, body(call, *slots, agent_status=text, message=text, **{text: text}))
 
 
-def in_error(payload: Payload, call: Call) -> Answer:
+def in_error(payload: Payload, call: Call) -> HttpResponse:
     """A 422 with the text in its detail and its headers."""
     text = payload.of(call)
     item = {"loc": ["body", text], "msg": text, "type": text, text: text}

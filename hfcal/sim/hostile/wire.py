@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from hfcal.sim.hostile.call import Call, Trick, body
-from hfcal.sim.messages import Answer, Stream, Wait
+from hfcal.sim.messages import HttpResponse, Stream, Wait
 
 HUGE = 80_000_000
 _BOMB = 64_000_000
@@ -126,9 +126,9 @@ def _bomb() -> bytes:
     return gzip.compress(b'{"slots": [], "pad": "' + b"a" * _BOMB + b'"}', mtime=0)
 
 
-def gzip_bomb(_call: Call) -> Answer:
+def gzip_bomb(_call: Call) -> HttpResponse:
     """64 MB in 62 KB, though nobody asked for compression."""
-    return Answer(200, _bomb(), headers=(("Content-Encoding", "gzip"),))
+    return HttpResponse(200, _bomb(), headers=(("Content-Encoding", "gzip"),))
 
 
 def transfer_gzip(call: Call) -> Stream:
@@ -211,15 +211,15 @@ def early_close(_call: Call) -> Stream:
     return _bytes(b"HTTP/1.1 200 OK\r\nContent-Ty")
 
 
-def bad_utf8(_call: Call) -> Answer:
+def bad_utf8(_call: Call) -> HttpResponse:
     """A document that is no UTF-8."""
-    return Answer(200, b'{"slots": [], "agent_status": "\xff\xc0\x80\xed\xa0\x80"}')
+    return HttpResponse(200, b'{"slots": [], "agent_status": "\xff\xc0\x80\xed\xa0\x80"}')
 
 
-def html(_call: Call) -> Answer:
+def html(_call: Call) -> HttpResponse:
     """A log-in page with 200."""
     page = b"<!doctype html><title>Log in</title><script>alert(1)</script>"
-    return Answer(200, page, "text/html; charset=utf-8")
+    return HttpResponse(200, page, "text/html; charset=utf-8")
 
 
 WIRE_TRICKS: dict[str, Trick] = {

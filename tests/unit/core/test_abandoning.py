@@ -6,7 +6,7 @@ import pytest
 
 from hfcal.core.protocol import SlotStatus
 from hfcal.core.records import Active, State
-from hfcal.core.transitions import Ending, abandon_if_overdue, note_taken_for_woken, pause
+from hfcal.core.transitions import AcceptedEnd, abandon_if_overdue, mark_woken_by_backend, pause
 from tests.unit.support import DAY, HOUR, NOON, an_active, at
 
 FOUR_HOURS = 4 * HOUR
@@ -90,7 +90,7 @@ def test_without_the_boot_clock_two_looks_an_hour_apart_must_agree(boot_id):
     start = at(0, "boot-1" if boot_id else "")
     state = state_with(an_active(start=start))
 
-    def look(seconds: float) -> Ending | None:
+    def look(seconds: float) -> AcceptedEnd | None:
         return abandon_if_overdue(state, "a", FOUR_HOURS, at(seconds, boot_id))
 
     assert look(5 * HOUR) is None
@@ -129,6 +129,6 @@ def test_a_slot_taken_for_woken_as_paused_has_the_patience_of_a_pause():
     state = state_with(an_active(woken=False))
     active = state.agent("a").active
     assert active is not None
-    note_taken_for_woken(active, SlotStatus.PAUSED, at())
+    mark_woken_by_backend(active, SlotStatus.PAUSED, at())
     assert abandon_if_overdue(state, "a", FOUR_HOURS, at(5 * HOUR)) is None
     assert state.agent("a").active is active

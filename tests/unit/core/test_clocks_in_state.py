@@ -10,7 +10,7 @@ from hfcal.core.outbox import Delivery, Result, begin, enqueue, has_work, settle
 from hfcal.core.records import Active, Ended, State
 from hfcal.core.scheduler import Action, Policy, decide
 from hfcal.core.transitions import (
-    Word,
+    SlotEnd,
     abandon_if_overdue,
     end_active,
     note_wake_failed,
@@ -48,7 +48,7 @@ def test_within_one_boot_a_saved_start_counts_by_the_boot_clock(path, jump):
     begun(path, an_active())
     now = at(17 * 60 + 30, wall_jump=jump)
     with StateFile(path).transaction() as state:
-        ending = end_active(state, "a", Word("finished"), now)
+        ending = end_active(state, "a", SlotEnd("finished"), now)
     assert ending.duration == 17
     (update,) = StateFile(path).peek().agents["a"].queue
     assert update.actual_duration == 17
@@ -71,7 +71,7 @@ def test_the_two_looks_after_a_reboot_are_of_different_processes(path):
     assert not look(path, at(5 * HOUR, "boot-2"))
     doomed = StateFile(path).peek().agents["a"].active
     assert doomed is not None
-    assert doomed.doomed == at(5 * HOUR, "boot-2")
+    assert doomed.abandon_suspected_at == at(5 * HOUR, "boot-2")
     assert not look(path, at(6 * HOUR - 1, "boot-2"))
     assert look(path, at(6 * HOUR, "boot-2"))
 
@@ -122,7 +122,7 @@ def test_a_saved_pause_of_a_wake_ends_whatever_the_clock_does(path, jump):
     with StateFile(path).transaction() as state:
         assert note_wake_failed(state, "a", "key-1", "no", at()) is not None
         # As after many failures.
-        state.agent("a").failed[0].not_before = NOON + 600
+        state.agent("a").failed_wakes[0].not_before = NOON + 600
     agent = StateFile(path).peek().agents["a"]
     now = at(60, wall_jump=jump)
     action = decide(agent, beat(listed()), now, now, Policy()).action
@@ -133,7 +133,7 @@ def test_a_saved_pause_of_a_wake_ends_whatever_the_clock_does(path, jump):
 def test_a_clock_set_back_forgets_no_ended_slot(path, jump):
     """What ended here, by a clock that was ahead, is not started again by one that is right."""
     with StateFile(path).transaction() as state:
-        state.agent("a").ended.append(Ended(ref(), "finished", NOON, NOON))
+        state.agent("a").ended_slots.append(Ended(ref(), "finished", NOON, NOON))
     with StateFile(path).transaction() as state:
         now = at(60, wall_jump=jump)
         forget_old(state.agent("a"), now)
@@ -156,7 +156,7 @@ def test_a_saved_end_is_before_or_after_a_heartbeat_by_the_boot_clock(
     """A wall clock that jumped starts no slot again that ended; after a reboot it decides."""
     with StateFile(path).transaction() as state:
         ended = Ended(ref(), "finished", NOON, NOON, accepted)
-        state.agent("a").ended.append(ended)
+        state.agent("a").ended_slots.append(ended)
     agent = StateFile(path).peek().agents["a"]
     action = decide(agent, beat(listed()), asked, asked, Policy()).action
     assert action is (Action.DISPATCHED if reopened else Action.SKIPPED)
@@ -164,7 +164,7 @@ def test_a_saved_end_is_before_or_after_a_heartbeat_by_the_boot_clock(
 
 def attempt(state: State, fault: Fault, now: Moment) -> Delivery:
     """One try of the one update that waits, answered so."""
-    (sending,) = begin(state.agent("a"), now, set(), patient=False)
+    (sending,) = begin(state.agent("a"), now, set(), respect_pauses=False)
     return settle(state, "a", Result(sending, fault), now)
 
 

@@ -85,5 +85,5 @@ def test_a_failed_wake_is_failing_while_the_last_good_heartbeat_lists_it():
         FailedWake(ref(i), a_wake(str(i)), 1, NOON, listed=NOON + seconds)
         for i, seconds in ((1, -60), (2, 0))
     )
-    assert failing_wakes(AgentState(good_heartbeat=NOON, failed=[old, new])) == [new]
-    assert failing_wakes(AgentState(failed=[old, new])) == [old, new]
+    assert failing_wakes(AgentState(good_heartbeat=NOON, failed_wakes=[old, new])) == [new]
+    assert failing_wakes(AgentState(failed_wakes=[old, new])) == [old, new]

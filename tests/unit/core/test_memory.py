@@ -19,16 +19,16 @@ from hfcal.core.records import (
 from hfcal.core.scheduler import Action, Policy, decide
 from hfcal.core.transitions import (
     UNCERTAIN,
-    Word,
+    SlotEnd,
+    abort_uncertain,
     adopt,
     end_active,
-    give_up_uncertain,
-    mark_again,
-    note_taken_for_woken,
+    mark_woken_by_backend,
     note_wake_failed,
     note_woken,
     pause,
     remember,
+    requeue_state,
     resolve,
 )
 from tests.unit.support import (
@@ -82,9 +82,12 @@ def test_a_slot_is_remembered_with_its_whole_wake():
 def test_a_new_run_of_a_reopened_slot_leaves_the_ended_list():
     """What is dispatched again can be ended again."""
     state = state_with()
-    state.agent("a").ended = [Ended(ref(), "finished", NOON, NOON, at()), Ended(ref(13), "", 0, 0)]
+    state.agent("a").ended_slots = [
+        Ended(ref(), "finished", NOON, NOON, at()),
+        Ended(ref(13), "", 0, 0),
+    ]
     remember(state.agent("a"), listed(12), a_wake(), at(5))
-    assert [e.ref.ident for e in state.agent("a").ended] == ["13"]
+    assert [e.ref.ident for e in state.agent("a").ended_slots] == ["13"]
 
 
 def test_a_wake_that_was_made_is_noted_and_the_backend_told():
@@ -112,7 +115,7 @@ def test_the_agents_own_word_while_the_wake_runs_counts_as_made(verb):
     """Whatever the wake returns then, it isn't a failure and nothing is told twice."""
     state = state_with(an_active(woken=False))
     if verb == "complete":
-        end_active(state, "a", Word("finished"), at(1))
+        end_active(state, "a", SlotEnd("finished"), at(1))
     else:
         pause(state, "a", at(1))
     told = words(state)
@@ -120,7 +123,7 @@ def test_the_agents_own_word_while_the_wake_runs_counts_as_made(verb):
     assert note_wake_failed(state, "a", "key-1", "exited with 1", at(2)) is None
     assert not note_woken(state, "a", "key-1", at(2))
     assert words(state) == told
-    assert state.agent("a").failed == []
+    assert state.agent("a").failed_wakes == []
     assert not any(e.reason.startswith("wake failed") for e in state.history)
 
 
@@ -151,7 +154,7 @@ def test_a_failed_wake_ends_the_slot_here_alone():
     agent = state.agent("a")
     assert agent.active is None
     assert words(state) == []
-    assert agent.ended == []
+    assert agent.ended_slots == []
     assert failed is not None
     (entry,) = state.history
     assert (entry.status, entry.reason) == ("aborted", "wake failed: exited with 1")
@@ -212,8 +215,8 @@ def test_a_success_ends_the_row():
     fail_once(state, at())
     remember(state.agent("a"), listed(12), a_wake(), at(10))
     note_woken(state, "a", "key-1", at(11))
-    assert state.agent("a").failed == []
-    end_active(state, "a", Word("finished"), at(60))
+    assert state.agent("a").failed_wakes == []
+    end_active(state, "a", SlotEnd("finished"), at(60))
     failed = fail_once(state, at(100))
     assert failed is not None
     assert failed.count == 1
@@ -226,9 +229,9 @@ def test_a_slot_whose_wake_failed_is_forgotten_when_it_is_not_listed_for_a_day()
     fail_once(state, at())
     note_listed(state, "a", [listed(12)], at(HOUR))
     forget_old(state.agent("a"), at(DAY + HOUR))
-    assert len(state.agent("a").failed) == 1
+    assert len(state.agent("a").failed_wakes) == 1
     forget_old(state.agent("a"), at(DAY + HOUR + 1))
-    assert state.agent("a").failed == []
+    assert state.agent("a").failed_wakes == []
 
 
 # A wake that is uncertain
@@ -237,7 +240,7 @@ def test_a_slot_whose_wake_failed_is_forgotten_when_it_is_not_listed_for_a_day()
 def test_an_uncertain_wake_that_is_not_listed_goes_into_the_history():
     """It is aborted here, the reason says why, and the backend is not told."""
     state = state_with(an_active(woken=False))
-    give_up_uncertain(state, "a", at(60))
+    abort_uncertain(state, "a", at(60))
     assert state.agent("a").active is None
     assert words(state) == []
     (entry,) = state.history
@@ -249,7 +252,7 @@ def test_an_uncertain_wake_that_is_not_listed_goes_into_the_history():
 def test_a_slot_that_was_given_up_is_not_started_again(status):
     """It may have been woken, so a late listing neither dispatches nor adopts it."""
     state = state_with(an_active(woken=False))
-    give_up_uncertain(state, "a", at(60))
+    abort_uncertain(state, "a", at(60))
     decision = decide(state.agent("a"), beat(listed(12, status)), at(90), at(90), Policy())
     assert decision.action in {Action.SKIPPED, Action.IDLE}
 
@@ -260,9 +263,9 @@ def test_listed_as_running_it_is_taken_for_woken(status):
     state = state_with(an_active(woken=False))
     active = state.agent("a").active
     assert active is not None
-    note_taken_for_woken(active, status, at())
+    mark_woken_by_backend(active, status, at())
     assert (active.wake, active.state.value) == (None, status.value)
-    end_active(state, "a", Word("finished"), at(60))
+    end_active(state, "a", SlotEnd("finished"), at(60))
     assert words(state) == ["finished"]
 
 
@@ -273,7 +276,7 @@ def test_listed_as_running_it_is_taken_for_woken(status):
 def test_an_active_slot_that_came_back_is_sent_its_own_state_again(told):
     """ongoing, or paused if it is paused: nothing that it is not."""
     state = state_with(an_active(state=told))
-    assert mark_again(state, "a", at(60)) is not None
+    assert requeue_state(state, "a", at(60)) is not None
     assert words(state) == [told]
 
 
@@ -281,7 +284,7 @@ def test_it_is_not_sent_again_while_an_update_waits():
     """A heartbeat every 30 s doesn't fill the queue."""
     state = state_with(an_active())
     for number in range(5):
-        mark_again(state, "a", at(number * 30))
+        requeue_state(state, "a", at(number * 30))
     assert words(state) == ["ongoing"]
 
 
@@ -289,10 +292,10 @@ def test_what_was_refused_for_good_is_not_sent_again():
     """A refusal isn't repeated at each tick; the slot stays active."""
     state = state_with(an_active())
     refuse(state, "ongoing")
-    assert mark_again(state, "a", at()) is None
+    assert requeue_state(state, "a", at()) is None
     assert words(state) == []
     assert state.agent("a").active is not None
-    end_active(state, "a", Word("finished"), at(60))
+    end_active(state, "a", SlotEnd("finished"), at(60))
     assert words(state) == ["finished"]
 
 
@@ -341,7 +344,7 @@ def test_an_adopted_slot_needs_no_announcement():
     state = state_with()
     adopt(state, "a", listed(12, "ongoing"), at())
     assert words(state) == []
-    end_active(state, "a", Word("finished"), at(60))
+    end_active(state, "a", SlotEnd("finished"), at(60))
     assert words(state) == ["finished"]
 
 
@@ -350,14 +353,14 @@ def test_a_listing_tells_the_real_id_wherever_the_slot_is_remembered():
     state = state_with(an_active(ref(PLAN)))
     agent = state.agent("a")
     agent.queue = [Update(1, ref(PLAN), "ongoing", NOON)]
-    agent.ended = [Ended(ref("v", PLAN), "finished", NOON, NOON)]
-    agent.failed = [FailedWake(ref("w"), a_wake(), 1, NOON, NOON)]
+    agent.ended_slots = [Ended(ref("v", PLAN), "finished", NOON, NOON)]
+    agent.failed_wakes = [FailedWake(ref("w"), a_wake(), 1, NOON, NOON)]
     note_listed(state, "a", [listed(12, plan_id=7), listed(13, virtual_id="w")], at(30))
     assert agent.active is not None
     assert agent.active.ref.ident == "12"
     assert agent.queue[0].ref.ident == "12"
-    assert agent.ended[0].ref.idents == ["v", PLAN, "12"]
-    assert agent.failed[0].ref.ident == "13"
+    assert agent.ended_slots[0].ref.idents == ["v", PLAN, "12"]
+    assert agent.failed_wakes[0].ref.ident == "13"
 
 
 @pytest.mark.parametrize(
@@ -401,18 +404,18 @@ def test_an_unresolved_slot_that_is_listed_as_pending_gets_ongoing_first(status,
 def test_the_ended_list_forgets_what_cannot_be_listed_any_more(last_listed, now, kept):
     """After 24 h without a listing, or two days after the date."""
     state = state_with()
-    state.agent("a").ended = [Ended(ref(), "finished", NOON, NOON)]
+    state.agent("a").ended_slots = [Ended(ref(), "finished", NOON, NOON)]
     note_listed(state, "a", [listed(12)], last_listed)
     forget_old(state.agent("a"), now)
-    assert bool(state.agent("a").ended) is kept
+    assert bool(state.agent("a").ended_slots) is kept
 
 
 def test_the_ended_list_keeps_what_still_waits_to_be_told():
     """However long the backend is away, a slot whose end it hasn't heard isn't forgotten."""
     state = state_with(an_active())
-    end_active(state, "a", Word("finished"), at())
+    end_active(state, "a", SlotEnd("finished"), at())
     forget_old(state.agent("a"), at(30 * DAY))
-    assert len(state.agent("a").ended) == 1
+    assert len(state.agent("a").ended_slots) == 1
 
 
 def test_the_history_keeps_the_newest_and_what_waits():

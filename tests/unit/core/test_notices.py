@@ -1,6 +1,6 @@
 """hfcal.core.notices: a fault that lasts is said once, and then once an hour."""
 
-from hfcal.core.notices import News, folded, note_fault, note_well
+from hfcal.core.notices import Notice, record_fault, record_recovery, render_notices
 from hfcal.core.records import Trouble
 from tests.unit.support import HOUR, NOON
 
@@ -9,14 +9,14 @@ PAGE = "docs/troubleshooting.md#"
 
 def fault(
     troubles: dict[str, Trouble], kind: str = "timeout", message: str = "m", wall: float = NOON
-) -> News | None:
+) -> Notice | None:
     """A heartbeat of agent a that fails."""
-    return note_fault(troubles, "a", "heartbeat", kind, message, wall)
+    return record_fault(troubles, "a", "heartbeat", kind, message, wall)
 
 
 def test_a_fault_that_begins_is_news():
     """It is told with its message."""
-    assert fault({}) == News("a", "m", PAGE + "timeout", "heartbeat")
+    assert fault({}) == Notice("a", "m", PAGE + "timeout", "heartbeat")
 
 
 def test_a_fault_that_lasts_is_said_once_an_hour():
@@ -38,8 +38,8 @@ def test_a_fault_that_changes_is_news():
     fault(troubles, "timeout")
     assert fault(troubles, "timeout", "other words", NOON + 30) is None
     changed = fault(troubles, "unauthorized", "wrong key", NOON + 60)
-    assert changed == News("a", "wrong key", PAGE + "unauthorized", "heartbeat")
-    assert fault(troubles, "timeout", "m", NOON + 90) == News(
+    assert changed == Notice("a", "wrong key", PAGE + "unauthorized", "heartbeat")
+    assert fault(troubles, "timeout", "m", NOON + 90) == Notice(
         "a", "m", PAGE + "timeout", "heartbeat"
     )
 
@@ -49,24 +49,26 @@ def test_a_fault_that_ends_is_news():
     troubles: dict[str, Trouble] = {}
     fault(troubles, "timeout")
     fault(troubles, "server_error", wall=NOON + 60)
-    ended = note_well(troubles, "a", "heartbeat", NOON + 600)
-    assert ended == News("a", "heartbeat is well again after 10 min", about="heartbeat", over=True)
-    assert note_well(troubles, "a", "heartbeat", NOON + 630) is None
+    ended = record_recovery(troubles, "a", "heartbeat", NOON + 600)
+    assert ended == Notice(
+        "a", "heartbeat is well again after 10 min", about="heartbeat", recovered=True
+    )
+    assert record_recovery(troubles, "a", "heartbeat", NOON + 630) is None
     assert troubles == {}
 
 
 def test_all_well_is_no_news():
     """A tick that works prints nothing."""
-    assert note_well({}, "a", "heartbeat", NOON) is None
+    assert record_recovery({}, "a", "heartbeat", NOON) is None
 
 
 def test_faults_about_different_things_are_told_apart():
     """A wake that fails doesn't hide a heartbeat that fails."""
     troubles: dict[str, Trouble] = {}
-    assert note_fault(troubles, "a", "heartbeat", "timeout", "one", NOON)
-    assert note_fault(troubles, "a", "wake", "wake_failed", "two", NOON)
+    assert record_fault(troubles, "a", "heartbeat", "timeout", "one", NOON)
+    assert record_fault(troubles, "a", "wake", "wake_failed", "two", NOON)
     assert [trouble.message for trouble in troubles.values()] == ["one", "two"]
-    note_well(troubles, "a", "heartbeat", NOON)
+    record_recovery(troubles, "a", "heartbeat", NOON)
     assert list(troubles) == ["wake"]
 
 
@@ -80,15 +82,15 @@ def test_a_clock_that_was_set_back_silences_nothing():
 
 def test_one_message_about_many_agents_is_one_line():
     """A backend that is away doesn't fill the mailbox once for each agent."""
-    items = [News(f"agent-{n}", "cannot connect") for n in range(50)]
+    items = [Notice(f"agent-{n}", "cannot connect") for n in range(50)]
     items += [
-        News("ops", "wake failed"),
-        News("", "state was lost"),
-        News("agent-0", "cannot connect"),
+        Notice("ops", "wake failed"),
+        Notice("", "state was lost"),
+        Notice("agent-0", "cannot connect"),
     ]
-    assert folded(items) == [
+    assert render_notices(items) == [
         "agent-0, agent-1, agent-2 and 47 more: cannot connect",
         "ops: wake failed",
         "state was lost",
     ]
-    assert folded([]) == []
+    assert render_notices([]) == []

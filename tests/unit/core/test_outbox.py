@@ -57,9 +57,9 @@ def put(
     return enqueue(state, "a", slot or ref(), status, now or at())
 
 
-def start(state: State, now: Moment | None = None, *, patient: bool = True) -> list[Sending]:
+def start(state: State, now: Moment | None = None, *, respect_pauses: bool = True) -> list[Sending]:
     """What a new pass begins."""
-    return begin(state.agent("a"), now or at(), set(), patient=patient)
+    return begin(state.agent("a"), now or at(), set(), respect_pauses=respect_pauses)
 
 
 def attempt(
@@ -68,10 +68,10 @@ def attempt(
     now: Moment | None = None,
     *,
     real_id: int | None = None,
-    patient: bool = True,
+    respect_pauses: bool = True,
 ) -> Delivery:
     """One try of the one update that can be begun, and how it went."""
-    (sending,) = start(state, now, patient=patient)
+    (sending,) = start(state, now, respect_pauses=respect_pauses)
     return settle(state, "a", Result(sending, fault, real_id), now or at())
 
 
@@ -135,7 +135,7 @@ def test_an_update_that_was_begun_and_not_sent_was_not_tried():
     update = put(state, "finished")
     (sending,) = start(state)
     settle(state, "a", Result(sending, TIMEOUT, sent=False), at())
-    assert (update.attempts, update.doubtful) == (0, False)
+    assert (update.attempts, update.may_have_applied) == (0, False)
     assert attempt(state, answered(409)).refused
 
 
@@ -145,9 +145,9 @@ def test_an_update_is_tried_once_in_a_pass():
     put(state, "ongoing")
     tried: set[int] = set()
     agent = state.agent("a")
-    assert len(begin(agent, at(), tried, patient=False)) == 1
-    assert begin(agent, at(), tried, patient=False) == []
-    assert len(begin(agent, at(), set(), patient=False)) == 1
+    assert len(begin(agent, at(), tried, respect_pauses=False)) == 1
+    assert begin(agent, at(), tried, respect_pauses=False) == []
+    assert len(begin(agent, at(), set(), respect_pauses=False)) == 1
 
 
 def test_a_try_is_noted_before_it_is_made():
@@ -235,28 +235,28 @@ def test_an_accepted_end_is_noted_on_the_ended_list(status):
     """From then on a pending listing means that the slot was reopened."""
     state = fresh()
     agent = state.agent("a")
-    agent.ended = [Ended(ref(), status, NOON, NOON), Ended(ref(13), status, NOON, NOON)]
+    agent.ended_slots = [Ended(ref(), status, NOON, NOON), Ended(ref(13), status, NOON, NOON)]
     put(state, status)
     attempt(state, now=at(7))
-    assert [e.accepted for e in agent.ended] == [at(7), None]
+    assert [e.accepted for e in agent.ended_slots] == [at(7), None]
 
 
 def test_an_accepted_ongoing_is_no_accepted_end():
     """Only the end itself counts as accepted end."""
     state = fresh()
     agent = state.agent("a")
-    agent.ended = [Ended(ref(), "finished", NOON, NOON)]
+    agent.ended_slots = [Ended(ref(), "finished", NOON, NOON)]
     put(state, "ongoing")
     put(state, "finished")
     attempt(state)
-    assert agent.ended[0].accepted is None
+    assert agent.ended_slots[0].accepted is None
 
 
 @pytest.mark.parametrize("first", [TIMEOUT, answered(500), answered(503)])
 def test_a_409_on_a_repeat_counts_as_arrived(first):
     """An earlier try may have taken effect, and the backend says that it did."""
     state = fresh()
-    state.agent("a").ended = [Ended(ref(), "finished", NOON, NOON)]
+    state.agent("a").ended_slots = [Ended(ref(), "finished", NOON, NOON)]
     put(state, "finished")
     attempt(state, first)
     delivery = attempt(state, answered(409), at(10))
@@ -264,7 +264,7 @@ def test_a_409_on_a_repeat_counts_as_arrived(first):
     assert delivery.fault is None
     assert queued(state) == []
     assert state.agent("a").refused == []
-    assert state.agent("a").ended[0].accepted == at(10)
+    assert state.agent("a").ended_slots[0].accepted == at(10)
 
 
 def test_a_409_after_a_crash_counts_as_arrived():
@@ -414,7 +414,7 @@ def test_a_command_tries_whatever_the_pause():
     put(state, "finished")
     attempt(state, answered(503))
     assert start(state, at(1)) == []
-    assert len(start(state, at(1), patient=False)) == 1
+    assert len(start(state, at(1), respect_pauses=False)) == 1
 
 
 @pytest.mark.parametrize("status", PASSING)
@@ -532,14 +532,14 @@ def test_an_unresolved_update_holds_up_no_other_slot():
     assert [s.ref.ident for s in start(state, at(1))] == ["5"]
 
 
-@pytest.mark.parametrize("patient", [True, False])
-def test_an_unresolved_update_is_tried_hourly(patient):
+@pytest.mark.parametrize("respect_pauses", [True, False])
+def test_an_unresolved_update_is_tried_hourly(respect_pauses):
     """Neither a tick nor a command asks for a gone id more often."""
     state = fresh()
     put(state, "finished", ref(PLAN))
-    attempt(state, answered(404), patient=patient)
-    assert start(state, at(HOUR - 1), patient=patient) == []
-    assert len(start(state, at(HOUR), patient=patient)) == 1
+    attempt(state, answered(404), respect_pauses=respect_pauses)
+    assert start(state, at(HOUR - 1), respect_pauses=respect_pauses) == []
+    assert len(start(state, at(HOUR), respect_pauses=respect_pauses)) == 1
 
 
 def test_what_is_queued_of_an_unresolved_slot_waits_as_well():
@@ -548,8 +548,8 @@ def test_what_is_queued_of_an_unresolved_slot_waits_as_well():
     slot = ref(PLAN)
     slot.became_real = True
     put(state, "finished", slot)
-    assert start(state, at(1), patient=False) == []
-    assert len(start(state, at(HOUR), patient=False)) == 1
+    assert start(state, at(1), respect_pauses=False) == []
+    assert len(start(state, at(HOUR), respect_pauses=False)) == 1
 
 
 def test_once_the_real_id_is_found_it_goes_at_once():
@@ -651,11 +651,11 @@ def test_became_real_is_noted_wherever_the_slot_is_remembered():
     state = fresh()
     agent = state.agent("a")
     agent.active = an_active(ref(PLAN))
-    agent.ended = [Ended(ref(PLAN), "finished", NOON, NOON)]
+    agent.ended_slots = [Ended(ref(PLAN), "finished", NOON, NOON)]
     put(state, "finished", ref(PLAN))
     note_became_real(agent, ref(PLAN), at())
     assert agent.active.ref.became_real
-    assert agent.ended[0].ref.became_real
+    assert agent.ended_slots[0].ref.became_real
     assert all(u.ref.became_real for u in waiting_for(agent, ref(PLAN)))
 
 
@@ -690,7 +690,7 @@ def test_no_update_is_lost_repeated_or_overtaken(course):
         elif step == "wait":
             wall += first
         else:
-            sendings = start(state, at(wall), patient=False)
+            sendings = start(state, at(wall), respect_pauses=False)
             assert len({str(s.ref) for s in sendings}) == len(sendings)
             for sending in sendings:
                 mine = [u for u in agent.queue if u.ref.same(sending.ref)]

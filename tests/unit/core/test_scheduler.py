@@ -240,7 +240,7 @@ def test_due_at_is_none_for_what_can_not_be_read():
 @pytest.mark.parametrize("accepted", [None, at(30)])
 def test_a_slot_that_ended_here_is_neither_dispatched_nor_adopted(status, accepted):
     """Listed all the same, by a heartbeat asked before its end was accepted, it is left alone."""
-    agent = AgentState(ended=[ended(accepted=accepted)])
+    agent = AgentState(ended_slots=[ended(accepted=accepted)])
     decision = choose(agent, listed(12, status), asked=at(20), now=at(40))
     assert decision.action in {Action.SKIPPED, Action.IDLE}
     assert decision.slot is None or decision.reason == "ended here"
@@ -258,7 +258,7 @@ def test_a_slot_that_ended_here_is_neither_dispatched_nor_adopted(status, accept
 )
 def test_the_ended_list_knows_every_ident(slot):
     """A slot that ended is recognised by its real id, its virtual id, or its plan and date."""
-    agent = AgentState(ended=[ended(12, "v", "plan-7-2026-11-23")])
+    agent = AgentState(ended_slots=[ended(12, "v", "plan-7-2026-11-23")])
     decision = choose(agent, slot)
     assert (decision.action, decision.reason) == (Action.SKIPPED, "ended here")
 
@@ -280,7 +280,7 @@ def test_the_ended_list_knows_every_ident(slot):
 )
 def test_only_a_heartbeat_asked_after_the_accepted_end_reopens_a_slot(accepted, asked, again):
     """One asked before the backend took the end proves nothing."""
-    agent = AgentState(ended=[ended(accepted=accepted)])
+    agent = AgentState(ended_slots=[ended(accepted=accepted)])
     decision = choose(agent, listed(12), asked=asked, now=at(20))
     assert decision.action is (Action.DISPATCHED if again else Action.SKIPPED)
     assert not decision.again
@@ -288,13 +288,13 @@ def test_only_a_heartbeat_asked_after_the_accepted_end_reopens_a_slot(accepted, 
 
 def test_an_ended_slot_that_runs_again_is_not_adopted_even_if_its_end_was_accepted():
     """Only a pending listing reopens; a running one may be a late message."""
-    agent = AgentState(ended=[ended(accepted=at(5))])
+    agent = AgentState(ended_slots=[ended(accepted=at(5))])
     assert choose(agent, listed(12, "ongoing"), asked=at(10)).action is Action.IDLE
 
 
 def test_other_slots_go_on_beside_ended_ones():
     """An ended slot of high priority doesn't block the agent."""
-    agent = AgentState(ended=[ended(12)])
+    agent = AgentState(ended_slots=[ended(12)])
     decision = choose(agent, listed(12, priority=9), listed(13))
     assert (decision.action, decision.slot) == (Action.DISPATCHED, listed(13))
 
@@ -313,7 +313,7 @@ def test_a_slot_with_a_waiting_update_is_not_dispatched():
 
 def test_a_failed_wake_pauses_and_the_next_best_slot_is_chosen():
     """While one slot pauses after a failed wake, another may be dispatched."""
-    agent = AgentState(failed=[failed(12, pause=5)])
+    agent = AgentState(failed_wakes=[failed(12, pause=5)])
     slots = (listed(12, priority=9), listed(13, priority=1))
     assert choose(agent, *slots, now=at(4.9)).slot == slots[1]
     assert choose(agent, *slots, now=at(5)).slot == slots[0]
@@ -321,14 +321,14 @@ def test_a_failed_wake_pauses_and_the_next_best_slot_is_chosen():
 
 def test_a_pause_after_failed_wakes_is_told():
     """An agent that only has a pausing slot is skipped, and the reason says so."""
-    decision = choose(AgentState(failed=[failed()]), listed(12), now=at(1))
+    decision = choose(AgentState(failed_wakes=[failed()]), listed(12), now=at(1))
     assert decision.action is Action.SKIPPED
     assert decision.reason == "pausing after failed wakes"
 
 
 def test_a_pause_too_far_ahead_counts_as_past():
     """A clock that was set back doesn't silence a slot for longer than the longest pause."""
-    agent = AgentState(failed=[failed(pause=LONGEST_WAKE_PAUSE)])
+    agent = AgentState(failed_wakes=[failed(pause=LONGEST_WAKE_PAUSE)])
     assert choose(agent, listed(12), now=at(0)).action is Action.SKIPPED
     assert choose(agent, listed(12), now=at(-1)).action is Action.DISPATCHED
 
@@ -521,12 +521,12 @@ some_agents = st.builds(
     AgentState,
     active=st.none() | st.builds(an_active, some_refs, woken=st.booleans()),
     queue=st.lists(st.builds(Update, st.just(1), some_refs, st.just("paused"), st.just(NOON))),
-    ended=st.lists(
+    ended_slots=st.lists(
         st.builds(Ended, some_refs, st.just("finished"), st.just(NOON), st.just(NOON), some_moments)
         | st.builds(Ended, some_refs, st.just("aborted"), st.just(NOON), st.just(NOON)),
         max_size=3,
     ),
-    failed=st.lists(
+    failed_wakes=st.lists(
         st.builds(
             FailedWake, some_refs, st.just(a_wake()), st.just(1), st.just(NOON + 5), st.just(NOON)
         ),
@@ -557,8 +557,8 @@ def test_a_new_wake_is_decided_only_when_every_rule_allows_it(agent, slots, stat
     assert status != "exhausted"
     assert agent.hold is None or agent.hold.until == NOON - 1
     assert not any(update.ref.same(slot.ref) for update in agent.queue)
-    assert not any(wake.ref.same(slot.ref) for wake in agent.failed)
-    first = next((e for e in agent.ended if e.ref.same(slot.ref)), None)
+    assert not any(wake.ref.same(slot.ref) for wake in agent.failed_wakes)
+    first = next((e for e in agent.ended_slots if e.ref.same(slot.ref)), None)
     assert first is None or (first.accepted and first.accepted.seconds_until(at()) > 0)
     assert not policy.due_check or slot.scheduled_at != "12:05"
     assert decision.next is None or decision.next.ident != slot.ident

@@ -12,10 +12,10 @@ from hfcal.core.records import (
     State,
 )
 from hfcal.core.transitions import (
-    Word,
+    SlotEnd,
+    abort_uncertain,
     end_active,
-    end_other,
-    give_up_uncertain,
+    end_inactive,
     pause,
     resume,
     whole_minutes,
@@ -37,14 +37,14 @@ from tests.unit.support import (
 def test_the_agents_end_frees_it_and_is_queued():
     """The slot is over here at once: history, ended list, queue and agent status say so."""
     state = state_with(an_active())
-    ending = end_active(state, "a", Word("finished", summary="all done"), at(17 * 60 + 59))
+    ending = end_active(state, "a", SlotEnd("finished", summary="all done"), at(17 * 60 + 59))
     agent = state.agent("a")
     assert agent.active is None
     assert (ending.ident, ending.status, ending.duration) == ("12", "finished", 17)
     (update,) = agent.queue
     assert update.body() == {"status": "finished", "actual_duration": 17}
     assert update.number == ending.update
-    assert agent.status_owed == "idle"
+    assert agent.unsent_agent_status == "idle"
     (entry,) = state.history
     assert (entry.summary, entry.outcome) == ("all done", Outcome.QUEUED)
     known = ended_before(agent, ref())
@@ -55,7 +55,7 @@ def test_the_agents_end_frees_it_and_is_queued():
 def test_an_abort_tells_no_duration():
     """aborted is sent alone."""
     state = state_with(an_active())
-    assert end_active(state, "a", Word("aborted", reason="no disk"), at(600)).duration is None
+    assert end_active(state, "a", SlotEnd("aborted", reason="no disk"), at(600)).duration is None
     assert state.agent("a").queue[0].body() == {"status": "aborted"}
     assert state.history[0].reason == "no disk"
 
@@ -64,7 +64,7 @@ def test_an_abort_tells_no_duration():
 def test_the_first_update_is_ongoing_even_if_the_end_comes_first(status):
     """complete or abort before ongoing was queued queues it first."""
     state = state_with(an_active(woken=False))
-    end_active(state, "a", Word(status), at(1))
+    end_active(state, "a", SlotEnd(status), at(1))
     assert words(state) == ["ongoing", status]
 
 
@@ -99,7 +99,7 @@ def test_a_duration_that_cannot_be_told_is_noted(now, minutes, reason):
     """The history says what was measured where another number was told."""
     state = State(created=NOON)
     state.agent("a").active = an_active()
-    end_active(state, "a", Word("finished", minutes, "done"), now)
+    end_active(state, "a", SlotEnd("finished", minutes, "done"), now)
     assert state.history[-1].reason == reason
     assert state.agent("a").queue[-1].actual_duration in {1, 30, 1440}
 
@@ -123,7 +123,7 @@ def test_a_jump_of_the_wall_clock_does_not_count_as_work():
 def test_the_agents_own_duration_counts():
     """--duration is sent as it is."""
     state = state_with(an_active())
-    assert end_active(state, "a", Word("finished", minutes=45), at(60)).duration == 45
+    assert end_active(state, "a", SlotEnd("finished", minutes=45), at(60)).duration == 45
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,12 @@ def test_the_agents_own_duration_counts():
 def test_the_end_of_a_slot_that_is_not_active(announce, told):
     """A failed or uncertain one is announced first; one that a lost state may have told is not."""
     state = state_with(an_active(ref(13)))
-    state.agent("a").failed = [FailedWake(ref(), a_wake(), 2, NOON, NOON)]
-    ending = end_other(state, "a", ref(), Word("finished"), at(60), announce=announce)
+    state.agent("a").failed_wakes = [FailedWake(ref(), a_wake(), 2, NOON, NOON)]
+    ending = end_inactive(state, "a", ref(), SlotEnd("finished"), at(60), announce=announce)
     agent = state.agent("a")
     assert words(state) == told
     assert ending.duration == 1
-    assert agent.failed == []
+    assert agent.failed_wakes == []
     assert agent.active is not None
     assert agent.active.ref.ident == "13"
     assert ended_before(agent, ref()) is not None
@@ -146,16 +146,16 @@ def test_the_end_of_a_slot_that_is_not_active(announce, told):
 def test_an_ended_slot_is_once_on_the_ended_list():
     """Ending it again, after it was reopened or given up, replaces the entry."""
     state = state_with(an_active(woken=False))
-    give_up_uncertain(state, "a", at())
-    end_other(state, "a", ref(), Word("finished"), at(60), announce=True)
-    assert [e.status for e in state.agent("a").ended] == ["finished"]
+    abort_uncertain(state, "a", at())
+    end_inactive(state, "a", ref(), SlotEnd("finished"), at(60), announce=True)
+    assert [e.status for e in state.agent("a").ended_slots] == ["finished"]
 
 
 def test_a_refused_first_update_is_not_queued_by_the_end():
     """The end goes alone where ongoing was refused for good."""
     state = state_with(an_active(woken=False))
     refuse(state, "ongoing")
-    end_active(state, "a", Word("aborted"), at(60))
+    end_active(state, "a", SlotEnd("aborted"), at(60))
     assert words(state) == ["aborted"]
 
 

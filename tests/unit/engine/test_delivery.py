@@ -23,14 +23,14 @@ from hypothesis.stateful import (
 from hfcal.clock import Moment
 from hfcal.core import commands as words
 from hfcal.core import memory, transitions
-from hfcal.core.commands import Request, take
+from hfcal.core.commands import AgentCommand, apply
 from hfcal.core.ids import SlotRef
 from hfcal.core.outbox import enqueue, learn, unresolved
 from hfcal.core.protocol import Heartbeat, parse_slots
 from hfcal.core.records import State, Wake
 from hfcal.core.scheduler import Action, Policy, decide
 from hfcal.engine import delivery, lifecycle
-from hfcal.engine.delivery import Courier
+from hfcal.engine.delivery import OutboxSender
 from hfcal.errors import BridgeError, Fault, HfcalError
 from hfcal.state.codec import decode_state, encode_state
 from tests.unit.support import NOON, TODAY, an_active, at, ref
@@ -94,10 +94,10 @@ class FakeBridge:
         return answer
 
 
-def courier_of(disk: Disk, bridge: object, **more: Any) -> Courier:
-    """A courier for agent a."""
-    options: dict[str, Any] = {"patient": True, "report_status": True, **more}
-    return Courier("a", lambda: bridge, disk.commit, **options)  # type: ignore[arg-type, return-value]
+def sender_of(disk: Disk, bridge: object, **more: Any) -> OutboxSender:
+    """A sender for agent a."""
+    options: dict[str, Any] = {"respect_pauses": True, "report_status": True, **more}
+    return OutboxSender("a", lambda: bridge, disk.commit, **options)  # type: ignore[arg-type, return-value]
 
 
 def queue(disk: Disk, *updates: tuple[SlotRef, str]) -> None:
@@ -122,11 +122,11 @@ def test_all_that_waits_is_sent_in_the_order_of_each_slot():
     """One pass sends a slot's first update, and the next one once it is accepted."""
     disk, bridge = Disk(), FakeBridge()
     queue(disk, *BOTH)
-    courier = courier_of(disk, bridge)
-    courier.deliver()
+    sender = sender_of(disk, bridge)
+    sender.deliver()
     assert bridge.told == [("1", "ongoing"), ("2", "ongoing"), ("1", "finished")]
     assert waiting(disk) == []
-    assert [d.delivered for d in courier.deliveries] == [True] * 3
+    assert [d.delivered for d in sender.deliveries] == [True] * 3
 
 
 def test_each_try_is_on_disk_before_it_is_sent():
@@ -134,8 +134,10 @@ def test_each_try_is_on_disk_before_it_is_sent():
     disk, bridge = Disk(), FakeBridge()
     queue(disk, *BOTH[:2])
     seen = []
-    bridge.look = lambda: seen.append([(u.status, u.doubtful) for u in disk.state.agent("a").queue])
-    courier_of(disk, bridge).deliver()
+    bridge.look = lambda: seen.append(
+        [(u.status, u.may_have_applied) for u in disk.state.agent("a").queue]
+    )
+    sender_of(disk, bridge).deliver()
     assert seen == [[("ongoing", True), ("finished", False)], [("finished", True)]]
 
 
@@ -144,19 +146,23 @@ def test_a_backend_that_is_away_is_asked_once(fault):
     """The rest waits without having been tried."""
     disk, bridge = Disk(), FakeBridge([fault])
     queue(disk, *BOTH)
-    courier = courier_of(disk, bridge)
-    courier.deliver()
+    sender = sender_of(disk, bridge)
+    sender.deliver()
     assert bridge.told == [("1", "ongoing")]
     assert waiting(disk) == [("1", "ongoing"), ("1", "finished"), ("2", "ongoing")]
     assert [u.attempts for u in disk.state.agent("a").queue] == [1, 0, 0]
-    assert [u.doubtful for u in disk.state.agent("a").queue] == [fault is TIMEOUT, False, False]
+    assert [u.may_have_applied for u in disk.state.agent("a").queue] == [
+        fault is TIMEOUT,
+        False,
+        False,
+    ]
 
 
 def test_a_slot_in_trouble_holds_up_no_other():
     """After 503 for one slot the others are sent."""
     disk, bridge = Disk(), FakeBridge([BUSY])
     queue(disk, *BOTH)
-    courier_of(disk, bridge).deliver()
+    sender_of(disk, bridge).deliver()
     assert bridge.told == [("1", "ongoing"), ("2", "ongoing")]
     assert waiting(disk) == [("1", "ongoing"), ("1", "finished")]
 
@@ -165,18 +171,18 @@ def test_a_refusal_frees_what_waits_behind_it():
     """In the same pass."""
     disk, bridge = Disk(), FakeBridge([REFUSED])
     queue(disk, *BOTH[:2])
-    courier = courier_of(disk, bridge)
-    courier.deliver()
+    sender = sender_of(disk, bridge)
+    sender.deliver()
     assert bridge.told == [("1", "ongoing"), ("1", "finished")]
-    assert [(d.delivered, d.refused) for d in courier.deliveries] == [(False, True), (True, False)]
+    assert [(d.delivered, d.refused) for d in sender.deliveries] == [(False, True), (True, False)]
 
 
 def test_an_update_is_tried_once_in_a_pass_whatever_the_pause():
     """A command tries in spite of pauses, and once."""
     disk, bridge = Disk(), FakeBridge([BUSY, BUSY, BUSY])
     queue(disk, *BOTH[:1])
-    for patient in (True, True, False):
-        courier_of(disk, bridge, patient=patient).deliver()
+    for respect_pauses in (True, True, False):
+        sender_of(disk, bridge, respect_pauses=respect_pauses).deliver()
     assert bridge.told == [("1", "ongoing")] * 2
     assert disk.state.agent("a").queue[0].attempts == 2
 
@@ -190,14 +196,14 @@ def test_what_is_accepted_is_saved_before_anything_is_sent():
     def accept(state: State) -> None:
         enqueue(state, "a", ref(1), "finished", at())
 
-    courier_of(disk, bridge).deliver(accept)
+    sender_of(disk, bridge).deliver(accept)
     assert seen[0] == [("1", "finished")]
     assert bridge.told == [("1", "finished")]
 
 
 @pytest.mark.parametrize(
     "why",
-    [{"away": UNREACHABLE}, {"able": lambda _: False}, {"ends_at": 0.0}],
+    [{"offline": UNREACHABLE}, {"backend_known": lambda _: False}, {"ends_at": 0.0}],
     ids=["away", "unknown", "late"],
 )
 def test_what_cannot_be_sent_now_is_accepted_all_the_same(why):
@@ -207,17 +213,17 @@ def test_what_cannot_be_sent_now_is_accepted_all_the_same(why):
     def accept(state: State) -> None:
         enqueue(state, "a", ref(1), "finished", at())
 
-    courier_of(disk, bridge, **why).deliver(accept)
+    sender_of(disk, bridge, **why).deliver(accept)
     assert bridge.told == []
     assert waiting(disk) == [("1", "finished")]
-    assert [(u.attempts, u.doubtful) for u in disk.state.agent("a").queue] == [(0, False)]
+    assert [(u.attempts, u.may_have_applied) for u in disk.state.agent("a").queue] == [(0, False)]
 
 
 def test_requests_get_no_more_time_than_is_left():
     """A command's own limit bounds each of its requests."""
     disk, bridge = Disk(), FakeBridge()
     queue(disk, *BOTH)
-    courier_of(disk, bridge, ends_at=time.monotonic() + 2).deliver()
+    sender_of(disk, bridge, ends_at=time.monotonic() + 2).deliver()
     assert 0 < bridge.timeout <= 2
 
 
@@ -226,7 +232,7 @@ def test_requests_get_no_more_time_than_is_left():
 
 def owe(disk: Disk, status: str = "idle") -> None:
     """The backend has yet to be told this agent status."""
-    disk.commit(lambda state: setattr(state.agent("a"), "status_owed", status))
+    disk.commit(lambda state: setattr(state.agent("a"), "unsent_agent_status", status))
 
 
 def test_idle_is_told_after_the_end():
@@ -234,9 +240,9 @@ def test_idle_is_told_after_the_end():
     disk, bridge = Disk(), FakeBridge()
     queue(disk, *BOTH[:2])
     owe(disk)
-    courier_of(disk, bridge).deliver()
+    sender_of(disk, bridge).deliver()
     assert bridge.told == [("1", "ongoing"), ("1", "finished"), ("status", "idle")]
-    assert disk.state.agent("a").status_owed is None
+    assert disk.state.agent("a").unsent_agent_status is None
 
 
 @pytest.mark.parametrize("answer", [None, CONFLICT, REFUSED, Fault("rejected", "404", 404)])
@@ -244,9 +250,9 @@ def test_an_owed_status_is_settled_by_a_final_answer(answer):
     """2xx, 409, or another final 4xx."""
     disk, bridge = Disk(), FakeBridge([answer])
     owe(disk)
-    courier_of(disk, bridge).deliver()
+    sender_of(disk, bridge).deliver()
     assert bridge.told == [("status", "idle")]
-    assert disk.state.agent("a").status_owed is None
+    assert disk.state.agent("a").unsent_agent_status is None
 
 
 @pytest.mark.parametrize(
@@ -262,13 +268,13 @@ def test_an_owed_status_is_posted_again_until_then(answer):
     """Once a pass; a fault of it fails nothing else."""
     disk, bridge = Disk(), FakeBridge([answer])
     owe(disk)
-    courier = courier_of(disk, bridge)
-    courier.deliver()
+    sender = sender_of(disk, bridge)
+    sender.deliver()
     assert bridge.told == [("status", "idle")]
-    assert disk.state.agent("a").status_owed == "idle"
-    assert courier.deliveries == []
-    courier_of(disk, bridge).deliver()
-    assert disk.state.agent("a").status_owed is None
+    assert disk.state.agent("a").unsent_agent_status == "idle"
+    assert sender.deliveries == []
+    sender_of(disk, bridge).deliver()
+    assert disk.state.agent("a").unsent_agent_status is None
 
 
 def test_a_newer_status_replaces_an_older_one():
@@ -276,18 +282,18 @@ def test_a_newer_status_replaces_an_older_one():
     disk, bridge = Disk(), FakeBridge()
     owe(disk, "busy")
     bridge.look = lambda: owe(disk, "idle") if len(bridge.told) == 1 else None
-    courier_of(disk, bridge).deliver()
+    sender_of(disk, bridge).deliver()
     assert bridge.told == [("status", "busy"), ("status", "idle")]
-    assert disk.state.agent("a").status_owed is None
+    assert disk.state.agent("a").unsent_agent_status is None
 
 
 def test_no_status_is_reported_where_that_is_turned_off():
     """report_agent_status = false tells nothing, and owes nothing later."""
     disk, bridge = Disk(), FakeBridge()
     owe(disk)
-    courier_of(disk, bridge, report_status=False).deliver()
+    sender_of(disk, bridge, report_status=False).deliver()
     assert bridge.told == []
-    assert disk.state.agent("a").status_owed is None
+    assert disk.state.agent("a").unsent_agent_status is None
 
 
 # The agent's word, twice
@@ -299,11 +305,13 @@ def test_an_end_that_is_said_again_is_sent_once(verb, delivered):
     """Also of a slot whose uncertain wake was given up: a second ongoing would reopen it."""
     disk, bridge = Disk(), FakeBridge([] if delivered else [UNREACHABLE])
     disk.commit(lambda state: setattr(state.agent("a"), "active", an_active(woken=False)))
-    disk.commit(lambda state: transitions.give_up_uncertain(state, "a", at(60)))
+    disk.commit(lambda state: transitions.abort_uncertain(state, "a", at(60)))
     said = []
     for _ in range(2):
-        courier_of(disk, bridge, patient=False).deliver(
-            lambda state: said.append(take(state, "a", Request(verb, "a", "12"), at()).already)
+        sender_of(disk, bridge, respect_pauses=False).deliver(
+            lambda state: said.append(
+                apply(state, "a", AgentCommand(verb, "a", "12"), at()).already
+            )
         )
     end = words.STATUS[verb]
     assert said == [False, True]
@@ -478,7 +486,7 @@ class Host(RuleBasedStateMachine):
             if event in words.STATUS and self.woken:
                 self.disk.between = lambda: None
                 number = max(self.woken)
-                request = Request(event, "a", self.woken[number])
+                request = AgentCommand(event, "a", self.woken[number])
                 with suppress(HfcalError):
                     self._hear(request, self.disk.commit)
                 self.disk.between = between
@@ -494,8 +502,8 @@ class Host(RuleBasedStateMachine):
         """One pass of hfcal tick; `hidden` is a heartbeat that lists nothing."""
         self.backend.faults = list(faults)
         with suppress(KilledError):
-            courier = courier_of(self.disk, self.backend)
-            courier.deliver()
+            sender = sender_of(self.disk, self.backend)
+            sender.deliver()
             if unresolved(self.disk.state.agent("a")):
                 self.disk.commit(self._learn_all)
             asked = self.now()
@@ -511,7 +519,7 @@ class Host(RuleBasedStateMachine):
                 ):
                     transitions.note_woken(state, "a", remembered.key, self.now())
 
-            courier.deliver(note)
+            sender.deliver(note)
         self.backend.faults = []
 
     @precondition(lambda self: self.woken)
@@ -525,9 +533,11 @@ class Host(RuleBasedStateMachine):
         """The agent says something of a slot that it was woken for."""
         number = data.draw(st.sampled_from(sorted(self.woken)))
         self.backend.faults = list(faults)
-        courier = courier_of(self.disk, self.backend, patient=False)
+        sender = sender_of(self.disk, self.backend, respect_pauses=False)
         with suppress(KilledError, HfcalError):
-            self._hear(Request(verb, "a", self.woken[number] if named else None), courier.deliver)
+            self._hear(
+                AgentCommand(verb, "a", self.woken[number] if named else None), sender.deliver
+            )
         self.backend.faults = []
 
     @rule(seconds=st.sampled_from([5, 30, 700]))
@@ -563,7 +573,9 @@ class Host(RuleBasedStateMachine):
             assert set(slot.first.values()) <= {"ongoing"}
         assert self.disk.state.agent("a").refused == []
 
-    def _hear(self, request: Request, apply: Callable[[Callable[[State], None]], object]) -> None:
+    def _hear(
+        self, request: AgentCommand, save: Callable[[Callable[[State], None]], object]
+    ) -> None:
         """Accept the agent's word, and remember what it was promised."""
 
         def accept(state: State) -> None:
@@ -572,13 +584,13 @@ class Host(RuleBasedStateMachine):
             number = next((n for n, ident in named if ident == request.slot), None)
             if number is None and active is not None:
                 number = self._number(active.ref)
-            accepted = take(state, "a", request, self.now())
+            accepted = apply(state, "a", request, self.now())
             if accepted.update is not None and request.verb in {"complete", "abort"}:
                 assert number is not None
                 run = self.backend.slots[number].run
                 self.promised.setdefault((number, run), words.STATUS[request.verb])
 
-        apply(accept)
+        save(accept)
 
     def _number(self, named: SlotRef) -> int:
         aliases = [slot.alias for slot in self.backend.slots]
@@ -603,15 +615,15 @@ class Host(RuleBasedStateMachine):
             transitions.remember(agent, decision.slot, wake, moment)
             return wake
         if decision.lost:
-            transitions.give_up_uncertain(state, "a", moment)
+            transitions.abort_uncertain(state, "a", moment)
         elif decision.action is Action.RESOLVED and decision.slot and decision.slot.status:
             transitions.resolve(state, "a", decision.slot.status, moment)
         elif decision.again:
-            transitions.mark_again(state, "a", moment)
+            transitions.requeue_state(state, "a", moment)
         elif decision.action is Action.ADOPTED and decision.slot:
             transitions.adopt(state, "a", decision.slot, moment)
         elif decision.woken and agent.active and decision.slot and decision.slot.status:
-            transitions.note_taken_for_woken(agent.active, decision.slot.status, moment)
+            transitions.mark_woken_by_backend(agent.active, decision.slot.status, moment)
         return None
 
     def _wake(self, wake: Wake, outcome: str) -> str | None:
@@ -630,7 +642,7 @@ class Host(RuleBasedStateMachine):
             self.deaths[run] += 1
             raise KilledError
         if outcome == "answered":  # while the wake still runs
-            self._hear(Request("complete", "a", wake.slot), self.disk.commit)
+            self._hear(AgentCommand("complete", "a", wake.slot), self.disk.commit)
         return None
 
 

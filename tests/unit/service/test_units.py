@@ -15,9 +15,9 @@ from hfcal.errors import ConfigError
 from hfcal.service.crontab import crontab
 from hfcal.service.installed import Installed
 from hfcal.service.units import one_text, steps, timer, watcher
-from hfcal.wake.adapter import Needs
+from hfcal.wake.adapter import ServiceRequirements
 
-AGENTS = Needs(34.0, programs=True)
+AGENTS = ServiceRequirements(34.0, programs=True)
 MINE = Settings(Path("/home/me/c.toml"), Path("/home/me/state.json"))
 # A value for each variable, and what it is printed as.
 VALUES = {
@@ -37,7 +37,10 @@ NOT_AS_VARIABLE = {"HFCAL_STATE", "HFCAL_API_KEY"}
 
 
 def installed(
-    settings: Settings = MINE, needs: Needs = AGENTS, program: str = "/opt/hfcal", **more: Any
+    settings: Settings = MINE,
+    needs: ServiceRequirements = AGENTS,
+    program: str = "/opt/hfcal",
+    **more: Any,
 ) -> Installed:
     """What is to be run, with the usual where a test doesn't care."""
     return Installed((program,), settings, needs, **{"user": "me", "system": True, **more})
@@ -116,7 +119,7 @@ def test_options_are_printed(config: Path) -> None:
 
 def test_a_secret_of_a_wake_table_is_asked_for() -> None:
     """By its name; nobody but its owner can put it where it's needed."""
-    whole = installed(needs=Needs(variables=("TOKEN",)))
+    whole = installed(needs=ServiceRequirements(variables=("TOKEN",)))
     assert "#EnvironmentFile=" in timer(whole)[0].text
     assert "TOKEN" in crontab(whole)
 
@@ -166,8 +169,8 @@ def test_quotes_in_the_programs_path_are_left_to_env() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 @pytest.mark.parametrize("odd", ["$a", "it's", '"', "a\\b", "5% a", "a=b;c"])
-@pytest.mark.parametrize("needs", [AGENTS, Needs()])
-def test_systemd_takes_odd_paths(odd: str, needs: Needs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("needs", [AGENTS, ServiceRequirements()])
+def test_systemd_takes_odd_paths(odd: str, needs: ServiceRequirements, tmp_path: Path) -> None:
     """It looks for the program, and has nothing to say of the rest."""
     program = tmp_path / odd / "hfcal"
     program.parent.mkdir()
@@ -207,7 +210,7 @@ def test_no_limit_is_shorter_than_a_pass(
 ) -> None:
     """Of the watchdog, of the start, and of the stop."""
     settings = replace(MINE, heartbeat_interval=interval, request_timeout=request_timeout)
-    found = lines(watcher(installed(settings, Needs(wake)))[0].text)
+    found = lines(watcher(installed(settings, ServiceRequirements(wake)))[0].text)
     assert f"WatchdogSec={watchdog}s" in found
     assert f"TimeoutStartSec={start}s" in found
     assert f"TimeoutStopSec={stop}s" in found
@@ -292,13 +295,13 @@ def test_agents_in_the_unit_are_not_broken() -> None:
 
 def test_hfcal_alone_gets_the_strict_ones() -> None:
     """Nothing foreign runs in the unit."""
-    found = set(service(needs=Needs()))
+    found = set(service(needs=ServiceRequirements()))
     assert found >= FOR_SYSTEM | STRICT
     assert "KillMode=process" not in found
 
 
-@pytest.mark.parametrize("needs", [AGENTS, Needs()])
-def test_a_users_manager_is_asked_for_nothing_that_it_cannot_do(needs: Needs) -> None:
+@pytest.mark.parametrize("needs", [AGENTS, ServiceRequirements()])
+def test_a_users_manager_is_asked_for_nothing_that_it_cannot_do(needs: ServiceRequirements) -> None:
     """It has no privileges."""
     found = service(needs=needs, system=False)
     assert set(found) >= FOR_ALL
@@ -319,17 +322,17 @@ def test_what_sudo_minds_stands_together() -> None:
 @pytest.mark.parametrize(
     ("changes", "needs", "left_out"),
     [
-        ({"group": "agents"}, Needs(), "UMask=0077"),
-        ({"state_file": Path("/tmp/s")}, Needs(), "PrivateTmp=yes"),
-        ({"log_file": Path("/var/tmp/log")}, Needs(), "PrivateTmp=yes"),
-        ({}, Needs(writes=(Path("/tmp/spool"),)), "PrivateTmp=yes"),
-        ({}, Needs(reads=(Path("/tmp/token"),)), "PrivateTmp=yes"),
-        ({"state_file": Path("/usr/local/var/s")}, Needs(), "ProtectSystem=full"),
-        ({}, Needs(writes=(Path("/etc/spool"),)), "ProtectSystem=full"),
+        ({"group": "agents"}, ServiceRequirements(), "UMask=0077"),
+        ({"state_file": Path("/tmp/s")}, ServiceRequirements(), "PrivateTmp=yes"),
+        ({"log_file": Path("/var/tmp/log")}, ServiceRequirements(), "PrivateTmp=yes"),
+        ({}, ServiceRequirements(writes=(Path("/tmp/spool"),)), "PrivateTmp=yes"),
+        ({}, ServiceRequirements(reads=(Path("/tmp/token"),)), "PrivateTmp=yes"),
+        ({"state_file": Path("/usr/local/var/s")}, ServiceRequirements(), "ProtectSystem=full"),
+        ({}, ServiceRequirements(writes=(Path("/etc/spool"),)), "ProtectSystem=full"),
     ],
 )
 def test_a_restriction_that_breaks_hfcal_is_left_out(
-    changes: dict[str, Any], needs: Needs, left_out: str
+    changes: dict[str, Any], needs: ServiceRequirements, left_out: str
 ) -> None:
     """What it writes must be writable, what it reads must be there."""
     missing = (FOR_SYSTEM | STRICT) - set(service(replace(MINE, **changes), needs))
@@ -338,4 +341,4 @@ def test_a_restriction_that_breaks_hfcal_is_left_out(
 
 def test_root_keeps_its_capabilities() -> None:
     """It reads and writes others' files by them."""
-    assert "CapabilityBoundingSet=" not in service(needs=Needs(), user="root")
+    assert "CapabilityBoundingSet=" not in service(needs=ServiceRequirements(), user="root")

@@ -143,11 +143,11 @@ FULL = State(
     "claw",
     agents={
         "a": AgentState(
-            active=an_active(ref("plan-7-2026-11-23", 12), woken=False, doomed=at(5)),
+            active=an_active(ref("plan-7-2026-11-23", 12), woken=False, abandon_suspected_at=at(5)),
             queue=[Update(1, ref(5), "ongoing", NOON), Update(2, ref(5), "finished", NOON)],
             refused=[Refusal(Update(3, ref(6), "paused", NOON), NOON, "answered 422")],
-            ended=[Ended(ref(5), "finished", NOON, NOON, at())],
-            failed=[FailedWake(ref(7), Wake("k", "7", "calendar:7", "m", {}), 1, NOON, NOON)],
+            ended_slots=[Ended(ref(5), "finished", NOON, NOON, at())],
+            failed_wakes=[FailedWake(ref(7), Wake("k", "7", "calendar:7", "m", {}), 1, NOON, NOON)],
             hold=Hold(None, "lunch"),
             next=NextSlot("9", NOON),
             troubles={"wake": Trouble("wake_failed", "m", NOON, NOON)},
@@ -157,8 +157,8 @@ FULL = State(
     next_number=4,
     ticks=7,
     tick_seconds=1.25,
-    wakes=3,
-    failed_wakes=2,
+    wakes_made=3,
+    wakes_failed=2,
     faults={"timeout": 5},
 )
 
@@ -323,7 +323,7 @@ def update_of(number: int, slot: SlotRef, status: str, **more: Any) -> Update:
         status,
         since=NOON + number,
         attempts=3,
-        doubtful=True,
+        may_have_applied=True,
         error=f"answered 50{number}",
         not_before=NOON + 600 + number,
         pauses=2,
@@ -358,7 +358,7 @@ EVERYTHING = State(
                 announced=True,
                 paused=Moment(NOON - 5, "boot-1", 5_005.25),
                 reason="waits for a review",
-                doomed=Moment(NOON - 2, "boot-2", 8.5),
+                abandon_suspected_at=Moment(NOON - 2, "boot-2", 8.5),
                 slot={"id": 12, "priority": 50, "note": "\u00fcber", "deep": [{"x": None}]},
             ),
             queue=[
@@ -373,7 +373,7 @@ EVERYTHING = State(
                     count=4,
                 )
             ],
-            ended=[
+            ended_slots=[
                 Ended(
                     SlotRef([9], [], "2026-11-22"),
                     "finished",
@@ -384,7 +384,7 @@ EVERYTHING = State(
                     uncertain=True,
                 )
             ],
-            failed=[
+            failed_wakes=[
                 FailedWake(
                     SlotRef([], ["plan-8-2026-11-23"]),
                     Wake("key-2", "plan-8-2026-11-23", "calendar:plan-8-2026-11-23", "m", {"a": 1}),
@@ -399,7 +399,7 @@ EVERYTHING = State(
             good_heartbeat=NOON - 33,
             error="the backend answered 503",
             error_kind="server_error",
-            status_owed="busy",
+            unsent_agent_status="busy",
             troubles={"heartbeat": Trouble("server_error", "answered 503", NOON - 99, NOON - 9)},
         ),
         "operator": AgentState(hold=Hold()),
@@ -422,8 +422,8 @@ EVERYTHING = State(
     next_number=4,
     ticks=7,
     tick_seconds=1.25,
-    wakes=3,
-    failed_wakes=2,
+    wakes_made=3,
+    wakes_failed=2,
     faults={"timeout": 5},
 )
 

@@ -57,7 +57,7 @@ def work(commit: GroupCommit, *jobs: Callable[[], object]) -> list[State]:
         finally:
             commit.call(partial(left.remove, job))
             commit.stop_work()
-            commit.nudge()
+            commit.recheck()
 
     threads = [threading.Thread(target=counted, args=(job,)) for job in jobs]
     for thread in threads:
@@ -133,7 +133,7 @@ def test_when_all_workers_wait_nobody_is_waited_for(path, monkeypatch):
 
     def worker() -> None:
         told.append(commit.commit(add("a")))
-        commit.nudge()
+        commit.recheck()
 
     commit.start_work()
     commit.start_work()  # the job that waits in line
@@ -220,7 +220,7 @@ def test_what_cannot_be_undone_is_saved_once_there_is_room(commit, path, monkeyp
 
     def job() -> None:
         commit.later(add("other"), errors.append, lambda error: errors.append(str(error)))
-        assert commit.commit(add("woken"), keep=True) == "noted woken"
+        assert commit.commit(add("woken"), must_save=True) == "noted woken"
 
     monkeypatch.setattr(os, "write", full)
     work(commit, job)
@@ -239,7 +239,7 @@ def test_what_must_be_kept_is_given_up_in_the_end(commit, monkeypatch):
 
     def job() -> None:
         with pytest.raises(StateError) as caught:
-            commit.commit(add("woken"), keep=True)
+            commit.commit(add("woken"), must_save=True)
         errors.append(str(caught.value))
 
     monkeypatch.setattr(os, "write", full)
@@ -338,7 +338,7 @@ def test_a_nudge_makes_the_owner_look_again(commit):
 
     def end() -> None:
         over.append(True)
-        commit.nudge()
+        commit.recheck()
 
     timer = threading.Timer(0.05, end)
     timer.start()

@@ -21,10 +21,10 @@ from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.config.settings import Settings
 from hfcal.core import memory, outbox, transitions
 from hfcal.core import transitions as course
-from hfcal.core.commands import Accepted, Request, take
+from hfcal.core.commands import AcceptedCommand, AgentCommand, apply
 from hfcal.core.health import stale_agents
 from hfcal.core.ids import SlotRef, valid_agent_id
-from hfcal.core.notices import note_fault, note_well
+from hfcal.core.notices import record_fault, record_recovery
 from hfcal.core.protocol import Heartbeat, Slot, SlotStatus
 from hfcal.core.records import (
     Active,
@@ -396,9 +396,9 @@ def test_an_agents_word_has_an_outcome_in_every_odd_state(odd):
             if state is None:
                 return
             agent_id = next(iter(state.agents))
-            accepted: Accepted | None = None
+            accepted: AcceptedCommand | None = None
             try:
-                accepted = take(state, agent_id, Request(verb, agent_id, slot), now())
+                accepted = apply(state, agent_id, AgentCommand(verb, agent_id, slot), now())
             except HfcalError as error:
                 assert error.message
             still_kept(state)
@@ -433,20 +433,20 @@ def slot_steps(agent_id: str, moment: Moment) -> Mapping[str, Callable[[State], 
         "abandon": lambda s: transitions.abandon_if_overdue(s, agent_id, 4 * HOUR, moment),
         "woken": lambda s: transitions.note_woken(s, agent_id, key, moment),
         "failed": lambda s: transitions.note_wake_failed(s, agent_id, key, "no", moment),
-        "end": lambda s: course.end_active(s, agent_id, course.Word("finished"), moment),
-        "other": lambda s: course.end_other(
-            s, agent_id, ref(12), course.Word("aborted"), moment, announce=True
+        "end": lambda s: course.end_active(s, agent_id, course.SlotEnd("finished"), moment),
+        "other": lambda s: course.end_inactive(
+            s, agent_id, ref(12), course.SlotEnd("aborted"), moment, announce=True
         ),
         "pause": lambda s: course.pause(s, agent_id, moment),
         "resume": lambda s: course.resume(s, agent_id, moment),
-        "again": lambda s: transitions.mark_again(s, agent_id, moment),
+        "again": lambda s: transitions.requeue_state(s, agent_id, moment),
         "resolve": lambda s: transitions.resolve(s, agent_id, SlotStatus.SKIPPED, moment),
-        "give up": lambda s: transitions.give_up_uncertain(s, agent_id, moment),
+        "give up": lambda s: transitions.abort_uncertain(s, agent_id, moment),
         "adopt": lambda s: transitions.adopt(s, agent_id, listed(12, "ongoing"), moment),
-        "fault": lambda s: note_fault(
+        "fault": lambda s: record_fault(
             s.agent(agent_id).troubles, agent_id, "", "kind", "m", moment.wall
         ),
-        "well": lambda s: note_well(s.agent(agent_id).troubles, agent_id, "", moment.wall),
+        "well": lambda s: record_recovery(s.agent(agent_id).troubles, agent_id, "", moment.wall),
     }
 
 
@@ -481,7 +481,7 @@ def test_every_answer_can_be_noted_in_every_odd_state(odd):
         moment = now()
         for agent_id, agent in state.agents.items():
             waiting = {update.number for update in agent.queue}
-            for sending in outbox.begin(agent, moment, set(), patient=False):
+            for sending in outbox.begin(agent, moment, set(), respect_pauses=False):
                 delivery = outbox.settle(state, agent_id, outbox.Result(sending, fault, 77), moment)
                 queued = sending.number in {update.number for update in agent.queue}
                 assert queued != (delivery.delivered or delivery.refused)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hfcal.config.table import Table
+from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
 from hfcal.wake import command as module
@@ -471,13 +471,13 @@ def test_a_log_directory_that_cannot_be_made_is_a_failed_wake(tmp_path):
 def test_a_table_that_cannot_be_used_names_key_and_what_is_allowed(tmp_path, table, key):
     """A config error, before anybody is woken."""
     with pytest.raises(ConfigError, match=rf"wake\.{key} = .*allowed: "):
-        CommandAdapter.from_table(Table(table, "wake"), tmp_path)
+        CommandAdapter.from_table(WakeTable(table, "wake"), tmp_path)
 
 
 def test_a_table_is_read(tmp_path):
     """The defaults are 30 s, and to wait."""
-    starter = CommandAdapter.from_table(Table({"command": ["a", "{slot}"]}, "wake"), tmp_path)
+    starter = CommandAdapter.from_table(WakeTable({"command": ["a", "{slot}"]}, "wake"), tmp_path)
     assert (starter.command, starter.timeout, starter.detach) == (("a", "{slot}"), 30.0, False)
     table = {"command": ["a"], "mode": "detach", "timeout": "2m", "log_dir": "/var/log/x"}
-    starter = CommandAdapter.from_table(Table(table, "wake"), tmp_path)
+    starter = CommandAdapter.from_table(WakeTable(table, "wake"), tmp_path)
     assert (starter.timeout, starter.detach, starter.log_dir) == (120.0, True, Path("/var/log/x"))

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from hfcal.config.settings import Settings
-from hfcal.config.table import Table
+from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
 from hfcal.wake.adapter import WakeError
@@ -102,7 +102,7 @@ pytestmark = pytest.mark.usefixtures("token")
 def adapter(url: str, **table: Any) -> OpenClawAdapter:
     """An adapter as the config file makes it; None leaves a key out."""
     merged = {"url": url, "token_env": "HOOKS_TOKEN", "timeout": 10, **table}
-    reader = Table({k: v for k, v in merged.items() if v is not None}, "wake")
+    reader = WakeTable({k: v for k, v in merged.items() if v is not None}, "wake")
     made = OpenClawAdapter.from_table(reader)
     reader.end()
     return made
@@ -498,7 +498,7 @@ def test_a_table_that_cannot_be_used_names_key_and_what_is_allowed(table, key):
     with pytest.raises(
         ConfigError, match=rf"wake\.{key} = .*allowed: |wake\.{key} = .*either"
     ) as caught:
-        OpenClawAdapter.from_table(Table(table, "wake"))
+        OpenClawAdapter.from_table(WakeTable(table, "wake"))
     assert TOKEN not in str(caught.value)
 
 
@@ -511,7 +511,7 @@ def test_a_token_written_out_is_refused_without_being_shown():
 
 def test_a_table_is_read():
     """A gateway on this host is the default."""
-    made = OpenClawAdapter.from_table(Table({"token_env": "A"}, "wake"))
+    made = OpenClawAdapter.from_table(WakeTable({"token_env": "A"}, "wake"))
     assert made.url == "http://127.0.0.1:18789"
     assert (made.hook, made.timeout, made.ca_file) == ("hfcal/{agent_id}", 20.0, None)
 

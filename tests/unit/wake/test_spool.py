@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hfcal.config.table import Table
+from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
 from hfcal.wake.adapter import WakeError
@@ -30,7 +30,7 @@ SOMEBODY = 65534  # another user, whoever that is
 
 def adapter(directory: Path, **table: Any) -> SpoolAdapter:
     """An adapter as the config file makes it."""
-    reader = Table({"dir": str(directory), **table}, "wake")
+    reader = WakeTable({"dir": str(directory), **table}, "wake")
     made = SpoolAdapter.from_table(reader)
     reader.end()
     return made
@@ -395,10 +395,10 @@ def test_ones_own_link_in_place_of_the_directory_is_followed(tmp_path):
 def test_a_table_that_cannot_be_used_names_key_and_what_is_allowed(table, key):
     """A config error, before anybody is woken."""
     with pytest.raises(ConfigError, match=rf"wake\.{key} = .*allowed: "):
-        SpoolAdapter.from_table(Table(table, "wake"))
+        SpoolAdapter.from_table(WakeTable(table, "wake"))
 
 
 def test_a_table_is_read():
     """Private by default."""
-    made = SpoolAdapter.from_table(Table({"dir": "/var/spool/x"}, "wake"))
+    made = SpoolAdapter.from_table(WakeTable({"dir": "/var/spool/x"}, "wake"))
     assert (made.directory, made.mode, made.group) == (Path("/var/spool/x"), 0o600, None)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hfcal.config.masking import masked
-from hfcal.config.table import Table
+from hfcal.config.table import WakeTable
 from hfcal.core import transitions
 from hfcal.core.records import State, Wake
 from hfcal.errors import ConfigError
@@ -44,7 +44,7 @@ SECRET = "s3cret-0123456789"
 
 def adapter(url: str, **table: Any) -> WebhookAdapter:
     """An adapter as the config file makes it."""
-    reader = Table({"url": url, "timeout": 10, **table}, "wake")
+    reader = WakeTable({"url": url, "timeout": 10, **table}, "wake")
     made = WebhookAdapter.from_table(reader)
     reader.end()
     return made
@@ -638,7 +638,7 @@ def test_a_ca_file_that_was_mended_counts_at_once(secure, certificate, tmp_path)
 def test_a_table_that_cannot_be_used_names_key_and_what_is_allowed(table, key):
     """A config error before anybody is woken, which shows no secret."""
     with pytest.raises(ConfigError, match=rf"wake\.{re.escape(key)} = .*allowed: ") as caught:
-        WebhookAdapter.from_table(Table(table, "wake"))
+        WebhookAdapter.from_table(WakeTable(table, "wake"))
     assert SECRET not in str(caught.value)
 
 
@@ -651,7 +651,7 @@ def test_an_unknown_key_is_named_with_the_closest():
 
 def test_a_table_is_read():
     """20 s by default."""
-    made = WebhookAdapter.from_table(Table({"url": "https://h/x?y"}, "wake"))
+    made = WebhookAdapter.from_table(WakeTable({"url": "https://h/x?y"}, "wake"))
     assert (made.url, made.timeout, made.headers, made.ca_file) == ("https://h/x?y", 20.0, {}, None)
     made = adapter("HTTP://h:81", timeout="2m", ca_file="/etc/ca.pem")
     assert (made.timeout, made.ca_file) == (120.0, Path("/etc/ca.pem"))

@@ -1,14 +1,14 @@
-"""`hfcal _idents`: what TAB completes; not for people."""
+"""`hfcal _complete`: what TAB completes; not for people."""
 
 from __future__ import annotations
 
 import typer
 
-from hfcal.cli.shared import pass_over, shared_of
+from hfcal.cli.shared import global_options, pass_over
 from hfcal.errors import HfcalError
 
 
-def idents(
+def complete(
     context: typer.Context,
     kind: str = typer.Argument(metavar="KIND", help="agents, active or queued."),
 ) -> int:
@@ -16,7 +16,7 @@ def idents(
 
     With `--agent` the slots are only those agents'; the agent ids are all, as there may be more.
     """
-    shared = shared_of(context)
+    shared = global_options(context)
     try:
         state = shared.state_file(shared.settings(pass_over)).read()
     except HfcalError:
