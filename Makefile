@@ -36,13 +36,13 @@ lint: $(STAMP) ## Check style, types and structure
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-completions: $(STAMP) ## Write completions/ anew from the app
+completions: $(STAMP) ## Write completions/ again from the app
 	$(BIN)/python tools/completions.py
 
-man: $(STAMP) ## Write man/hfcal.1 anew from the app
+man: $(STAMP) ## Write man/hfcal.1 again from the app
 	$(BIN)/python tools/manpage.py
 
-commands: $(STAMP) ## Write docs/commands.md anew from the app
+commands: $(STAMP) ## Write docs/commands.md again from the app
 	$(BIN)/python tools/commanddocs.py
 
 docs: $(STAMP) ## Build the docs as a site, build/site

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_or_check(words: list[str], target: str, make: Callable[[], Mapping[Path, str]]) -> int:
-    """Write the files anew, or show a diff with `--check`; returns the exit code.
+    """Write the files again, or show a diff with `--check`; returns the exit code.
 
     Args:
         words: The command line.

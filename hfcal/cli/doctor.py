@@ -13,7 +13,7 @@ from hfcal.errors import HfcalError
 
 
 def doctor(context: typer.Context) -> int:
-    """Look for what is wrong here, and say how to mend it; changes nothing, wakes nobody.
+    """Look for what is wrong here, and say how to fix it; changes nothing, wakes nobody.
 
     \b
     Example:

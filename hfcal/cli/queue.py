@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hfcal.state.file import StateFile
 
 queue = typer.Typer(
-    help="See and mend what waits to be sent or was refused.",
+    help="See and fix what waits to be sent or was refused.",
     rich_markup_mode=None,
     add_completion=False,
     cls=SubGroup,
@@ -76,12 +76,12 @@ def retry(
     """Have the next tick send a slot's updates, without a pause, refused ones too.
 
     \b
-    Example, after the backend was mended:
+    Example, after the backend was fixed:
       hfcal queue retry 12
     """
     from hfcal.core.repair import retry as do
 
-    return _mend(global_options(context), ident, "retry", do, "the next tick sends them", yes=yes)
+    return _repair(global_options(context), ident, "retry", do, "the next tick sends them", yes=yes)
 
 
 @queue.command("drop", cls=Command)
@@ -98,10 +98,10 @@ def drop(
     """
     from hfcal.core.repair import drop as do
 
-    return _mend(global_options(context), ident, "drop", do, "the backend is never told", yes=yes)
+    return _repair(global_options(context), ident, "drop", do, "the backend is never told", yes=yes)
 
 
-def _mend(
+def _repair(
     shared: GlobalOptions,
     ident: str,
     verb: str,
@@ -168,10 +168,10 @@ def _require_open(shared: GlobalOptions, state: State, found: list[SlotUpdates])
 
     for slot in found:
         for refusal in past_retrying(state, slot):
-            mend = shared.command("queue", "drop", about=slot.ident)
+            fix = shared.command("queue", "drop", about=slot.ident)
             raise PastError(
                 f"{refusal.update.status} of slot {slot.ident} of {slot.agent_id} can't be sent "
-                f"any more, as the slot has ended; give it up with: {mend}"
+                f"any more, as the slot has ended; give it up with: {fix}"
             )
 
 

@@ -96,7 +96,7 @@ def tick_maker(shared: GlobalOptions, settings: Settings) -> Callable[[Collectio
     def make(under_way: Collection[Tick]) -> Tick:
         nonlocal settings, workers
         fresh = with_present_key(settings)
-        if fresh is not settings:  # a person mended it, and a watch goes on with it
+        if fresh is not settings:  # a person fixed it, and a watch goes on with it
             outdated.append(workers)
             settings, workers = fresh, make_workers(fresh)
         while outdated and not under_way:

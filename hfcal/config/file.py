@@ -1,4 +1,4 @@
-"""The user's config file: written anew, or one key of it changed; never replaced by a bad one."""
+"""The user's config file: written whole, or one key of it changed; never replaced by a bad one."""
 
 from __future__ import annotations
 

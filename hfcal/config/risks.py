@@ -24,14 +24,14 @@ class Risk:
         code: Its name in docs/doctor.md.
         kind: What it is there; another kind is another risk.
         message: For people, with what to do.
-        mend: A command that does it; empty for none.
+        fix: A command that does it; empty for none.
     """
 
     about: str
     code: str
     kind: str
     message: str
-    mend: str = ""
+    fix: str = ""
 
 
 def risks_of(settings: Settings, state_file: Path) -> Iterator[Risk]:
@@ -56,13 +56,13 @@ def risks_of(settings: Settings, state_file: Path) -> Iterator[Risk]:
         )
     file = settings.api_key_file
     if settings.api_key and file is not None and _readable_by_others(file):
-        mend = f"chmod 600 {shlex.quote(str(file))}"
+        fix = f"chmod 600 {shlex.quote(str(file))}"
         yield Risk(
             "key file",
             "key-readable",
             str(file),
-            f"{file} can be read by every user of this host: {mend}",
-            mend,
+            f"{file} can be read by every user of this host: {fix}",
+            fix,
         )
 
 

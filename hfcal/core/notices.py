@@ -75,7 +75,7 @@ def record_recovery(
     known = troubles.pop(about, None)
     if known is None:
         return None
-    message = f"{about} is well again after {age(wall - known.since)}"
+    message = f"{about} recovered after {age(wall - known.since)}"
     return Notice(agent_id, message, about=about, recovered=True)
 
 

@@ -31,7 +31,7 @@ LONGEST_RETRY_AFTER = 3600.0
 UNRESOLVED_PAUSE = 3600.0
 GIVE_UP_AFTER = 7 * 86_400.0
 
-# 401 and 403 are not here: a person mends the key, however long that takes.
+# 401 and 403 are not here: a person fixes the key, however long that takes.
 _PASSING = frozenset({408, 425, 429})
 NOT_FOR_GOOD = _PASSING | {401, 403}
 _GONE = "the slot became real and its real id was never found"

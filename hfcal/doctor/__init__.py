@@ -1,6 +1,6 @@
 """What may be wrong here, found before it hurts; changes nothing and wakes nobody.
 
-Each check is a generator of findings. docs/doctor.md tells each finding's meaning and mend.
+Each check is a generator of findings. docs/doctor.md tells each finding's meaning and fix.
 """
 
 from __future__ import annotations

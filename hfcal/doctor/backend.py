@@ -78,8 +78,8 @@ def _bad(host: Host, fault: Fault) -> Finding | None:
     if fault.kind in {"unreachable", "timeout", "bad_response"}:
         return Finding(f"backend-{fault.kind.replace('_', '-')}", "error", fault.message, look)
     if fault.kind == "unauthorized":
-        mend = host.set_key("api_key_file", "PATH")
-        return Finding("backend-unauthorized", "error", fault.message, mend)
+        fix = host.set_key("api_key_file", "PATH")
+        return Finding("backend-unauthorized", "error", fault.message, fix)
     if fault.kind == "server_error":
         return Finding("backend-status", "error", fault.message, look)
     return None
@@ -119,8 +119,8 @@ def _bindings(host: Host, told: Told) -> Iterator[Finding]:
             bound += 1
         else:
             # How it takes agent and claw is not on record (docs/protocol.md); the message has both.
-            mend = "hf user bind-agent --help"
-            yield Finding("agent-unbound", "error", why, mend, agent_id)
+            fix = "hf user bind-agent --help"
+            yield Finding("agent-unbound", "error", why, fix, agent_id)
     if bound:
         agents = f"{bound} agent{'s are' if bound > 1 else ' is'}"
         yield Finding("binding", "ok", f"{agents} bound to claw {claw}")

@@ -20,8 +20,8 @@ def check_config(host: Host) -> Iterator[Finding]:
     """Whether there are settings, and they say enough."""
     settings = host.settings
     for error in host.errors:
-        mend = f"unset {error.variable}" if error.variable else host.edit()
-        yield Finding("config-invalid", "error", error.message, mend)
+        fix = f"unset {error.variable}" if error.variable else host.edit()
+        yield Finding("config-invalid", "error", error.message, fix)
     if host.is_config_unread:
         return
     where = settings.config_file
@@ -38,12 +38,12 @@ def check_config(host: Host) -> Iterator[Finding]:
         yield Finding("config", "ok", found)
     told = {error.setting for error in host.errors}
     if not settings.backend_url and "backend_url" not in told:
-        mend = host.set_key("backend_url", "URL")
-        yield Finding("backend-unset", "error", "backend_url is not set", mend)
+        fix = host.set_key("backend_url", "URL")
+        yield Finding("backend-unset", "error", "backend_url is not set", fix)
     if not settings.agents and "agents" not in told:
         # As printed it is refused; any word alone would do for an agent's id.
-        mend = host.set_key("agents", "ids with commas between them")
-        yield Finding("agents-unset", "error", "no agents are set", mend)
+        fix = host.set_key("agents", "ids with commas between them")
+        yield Finding("agents-unset", "error", "no agents are set", fix)
 
 
 def check_secrets(host: Host) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ def check_secrets(host: Host) -> Iterator[Finding]:
                 f"chmod 600 {shlex.quote(str(file))}",
             )
     for risk in risks_of(settings, host.state_file.path):
-        yield Finding(risk.code, "warning", risk.message, risk.mend)
+        yield Finding(risk.code, "warning", risk.message, risk.fix)
 
 
 def check_log(host: Host) -> Iterator[Finding]:
@@ -81,10 +81,10 @@ def check_log(host: Host) -> Iterator[Finding]:
     else:
         yield Finding("log", "ok", f"{path} can be written to")
         return
-    mend = f"ls -ld {shlex.quote(str(_nearest(path)))}"
+    fix = f"ls -ld {shlex.quote(str(_nearest(path)))}"
     if host.settings.sources.get("log_file") == "environment":
-        mend = "unset HFCAL_LOG_FILE"
-    yield Finding("log-closed", "warning", message, mend)
+        fix = "unset HFCAL_LOG_FILE"
+    yield Finding("log-closed", "warning", message, fix)
 
 
 def _closed_to_logs(path: Path) -> str:

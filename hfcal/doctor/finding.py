@@ -27,7 +27,7 @@ class Finding:
         code: Its name in docs/doctor.md.
         severity: `ok`, `note`, `warning` or `error`.
         message: What was found, about which file or slot.
-        mend: The command that mends it, or helps to; empty when there is none. The docs tell more.
+        fix: The command that fixes it, or helps to; empty when there is none. The docs tell more.
         agent_id: Which agent it is about, if about a single one; what is alike but for that is
             told in one.
     """
@@ -35,7 +35,7 @@ class Finding:
     code: str
     severity: str
     message: str
-    mend: str = ""
+    fix: str = ""
     agent_id: str = ""
 
     @property
@@ -60,7 +60,7 @@ class Host:
         errors: Why not all of them could.
         config: The config file, or where it would be.
         state_file: The state file by them.
-        given: The options that say where config and state are, for the commands that mend.
+        given: The options that say where config and state are, for the commands that fix.
     """
 
     settings: Settings
@@ -98,7 +98,7 @@ class Host:
         return True
 
     def command(self, *words: str, about: str = "") -> str:
-        """An hfcal command that mends something, to be pasted into a shell.
+        """An hfcal command that fixes something, to be pasted into a shell.
 
         Args:
             words: The command, and options.
@@ -117,7 +117,7 @@ class Host:
         return self.command("config", "set", key, value) if self._can_set else self.edit()
 
     def edit(self) -> str:
-        """What lets a person mend the config file, or write one."""
+        """What lets a person fix the config file, or write one."""
         if not exists(self.config):
             return self.command("config", "init")
         file = shlex.quote(str(self.config))

@@ -17,7 +17,7 @@ _COLOURS = {"ok": "32", "note": "36", "warning": "33", "error": "31"}
 
 
 def finding_lines(findings: Iterable[Finding], *, quiet: bool, colour: bool) -> Iterator[str]:
-    """A line for each finding, or for many agents' that are alike, and its mend below it.
+    """A line for each finding, or for many agents' that are alike, and its fix below it.
 
     Args:
         findings: In the order of the checks.
@@ -34,11 +34,11 @@ def finding_lines(findings: Iterable[Finding], *, quiet: bool, colour: bool) -> 
             word = f"\x1b[{_COLOURS[finding.severity]}m{word}\x1b[0m"
         yield f"{word} {one_line(finding.whole_message, 1000)}"
         if finding.severity != "ok":
-            if finding.mend:
-                yield f"         $ {one_line(finding.mend, 500)}"
+            if finding.fix:
+                yield f"         $ {one_line(finding.fix, 500)}"
             yield f"         docs/doctor.md#{finding.code}"
     if bad:
-        yield f"{bad} to mend"
+        yield f"{bad} problem{'s' if bad > 1 else ''}"
     elif not quiet:
         yield "all is well"
 
@@ -53,7 +53,8 @@ def findings_document(findings: list[Finding]) -> JsonObject:
                 "code": finding.code,
                 "severity": finding.severity,
                 "message": finding.whole_message,
-                "mend": finding.mend,
+                "fix": finding.fix,
+                "mend": finding.fix,  # its older name
                 "agent_id": finding.agent_id or None,
             }
             for finding in findings
@@ -62,18 +63,18 @@ def findings_document(findings: list[Finding]) -> JsonObject:
 
 
 def _folded(findings: list[Finding]) -> Iterator[Finding]:
-    """Those of many agents that are alike as one, in the place of the first; its mend is told."""
+    """Those of many agents that are alike as one, in the place of the first; its fix is told."""
     alike: dict[tuple[str, str], list[Finding]] = {}
     for number, finding in enumerate(findings):
         # What is about no single agent is like nothing else.
         about = finding.severity if finding.agent_id else str(number)
         alike.setdefault((finding.code, about), []).append(finding)
     for group in alike.values():
-        mends = {finding.agent_id: finding.mend for finding in reversed(group)}
+        fixes = {finding.agent_id: finding.fix for finding in reversed(group)}
         for message, who in group_alike((finding.agent_id, finding.message) for finding in group):
             if len(who) == 1:
-                yield replace(group[0], message=message, agent_id=who[0], mend=mends[who[0]])
+                yield replace(group[0], message=message, agent_id=who[0], fix=fixes[who[0]])
                 continue
-            each = "" if len({mends[a] for a in who}) == 1 else "  # and so for each"
-            mend = f"{mends[who[0]]}{each}"
-            yield replace(group[0], message=f"{names(who)}: {message}", agent_id="", mend=mend)
+            each = "" if len({fixes[a] for a in who}) == 1 else "  # and so for each"
+            fix = f"{fixes[who[0]]}{each}"
+            yield replace(group[0], message=f"{names(who)}: {message}", agent_id="", fix=fix)

@@ -37,8 +37,8 @@ def check_state(host: Host) -> Iterator[Finding]:
         state = host.state_file.read()
     except StateError as error:
         # No tick gets by one of a newer hfcal: the message says how a person does.
-        mend = host.command("tick") if isinstance(error, DamagedStateError) else ""
-        yield Finding("state-unusable", "error", error.message, mend)
+        fix = host.command("tick") if isinstance(error, DamagedStateError) else ""
+        yield Finding("state-unusable", "error", error.message, fix)
         return
     if state is None and host.is_config_unread and "state_file" not in host.settings.sources:
         return  # it may well be elsewhere
@@ -92,13 +92,13 @@ def _closed(host: Host) -> Finding | None:
             if owner is None or place == directory or (is_shared(path.parent) and closed is None):
                 continue
         elif owner is None:
-            mend = f"chmod u+rwX {shlex.quote(str(place))}"
-            return Finding("state-closed", "error", f"{place} can't be written to", mend)
-        why, mend = closed or (
+            fix = f"chmod u+rwX {shlex.quote(str(place))}"
+            return Finding("state-closed", "error", f"{place} can't be written to", fix)
+        why, fix = closed or (
             "is not for this user; the setting group shares it",
             host.command_as(str(owner), "doctor"),
         )
-        return Finding("state-owner", "error", f"{place} belongs to {owner} and {why}", mend)
+        return Finding("state-owner", "error", f"{place} belongs to {owner} and {why}", fix)
     return None
 
 
@@ -154,8 +154,8 @@ def _agents(host: Host, state: State) -> Iterator[Finding]:
         agent = state.agents.get(agent_id)
         # Whether it is bound the backend is asked as well: `check_backend`.
         if agent is not None and agent.error and agent.error_kind != "not_bound":
-            mend = host.command("tick", "-v", "--agent", agent_id)
-            yield Finding("agent-failing", "error", agent.error, mend, agent_id)
+            fix = host.command("tick", "-v", "--agent", agent_id)
+            yield Finding("agent-failing", "error", agent.error, fix, agent_id)
     for agent_id, agent in state.agents.items():
         for failed in failing_wakes(agent):
             trouble = agent.troubles.get(f"wake of slot {failed.wake.slot}")
@@ -172,8 +172,8 @@ def _agents(host: Host, state: State) -> Iterator[Finding]:
         lost = reasons_to_keep(state.agents.get(agent_id, AgentState()))
         but = f"; {', '.join(lost)}, which only --drop forgets as well" if lost else ""
         message = f"it is remembered and no longer in agents{but}"
-        mend = host.command("forget", about=agent_id)
-        yield Finding("agent-gone", "note", message, mend, agent_id)
+        fix = host.command("forget", about=agent_id)
+        yield Finding("agent-gone", "note", message, fix, agent_id)
 
 
 def _gone(host: Host, state: State) -> list[str]:

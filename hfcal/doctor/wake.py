@@ -54,8 +54,8 @@ def _secrets(where: str, adapter: object) -> Iterator[Finding]:
         try:
             secret.read()
         except WakeError as error:
-            mend = f"ls -l {shlex.quote(str(secret.file))}" if secret.file else f"env {secret.env}"
-            yield Finding("wake-secret", "error", f"[{where}] {error}", mend)
+            fix = f"ls -l {shlex.quote(str(secret.file))}" if secret.file else f"env {secret.env}"
+            yield Finding("wake-secret", "error", f"[{where}] {error}", fix)
 
 
 def _program(host: Host, names: Names, table: JsonObject) -> Iterator[Finding]:

@@ -129,7 +129,7 @@ class AgentPass:
         self._close_later()
 
     def try_again(self) -> None:
-        """A place to wake has come free: take it and the lock, and decide anew (owner thread)."""
+        """A place to wake has come free: take it and the lock, and decide again (owner thread)."""
         self._acquire_permit()
         self._wants_permit = False
         self._lock = self._tick.locks.try_take(self.agent_id)
@@ -152,7 +152,7 @@ class AgentPass:
             self._lock.release()
             self._lock = None
 
-    # Inside a transaction. A change may only set what it works out anew each time.
+    # Inside a transaction. A change may only set what it works out again each time.
 
     def _note_failure(self, state: State, fault: Fault) -> None:
         moment = now()

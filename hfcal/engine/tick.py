@@ -275,7 +275,7 @@ class Tick:
         self._passes += [AgentPass(self, a, asks=False) for a in others]
 
     def _warn(self, state: State, wall: float) -> None:
-        """Warn of what is risky here; each is said once, and again after it was mended."""
+        """Warn of what is risky here; each is said once, and again after it was fixed."""
         risks = {risk.about: risk for risk in risks_of(self.settings, self.file.path)}
         for about in RISKS:
             risk, known = risks.get(about), state.troubles.get(about)

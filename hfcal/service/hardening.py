@@ -33,7 +33,7 @@ _AGENTS_COMMENT = (
     "# take out all from NoNewPrivileges to RestrictRealtime: each of them blocks it.",
 )
 _STRICT_COMMENT = (
-    "# Nothing but hfcal runs in this unit. Print it anew when a wake table gets",
+    "# Nothing but hfcal runs in this unit. Print it again when a wake table gets",
     '# adapter = "command": agents that run in here would be bound by these lines too.',
 )
 

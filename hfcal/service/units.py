@@ -72,7 +72,7 @@ def watcher(installed: Installed) -> list[Unit]:
         *_common(installed, "watch"),
         "Restart=always",
         "RestartSec=10s",
-        "# Wrong usage and a wrong config are not mended by another start.",
+        "# Wrong usage and a wrong config are not fixed by another start.",
         "RestartPreventExitStatus=2 5",
         "# Longer than any pass that gets on, by the timeouts of requests and wakes.",
         f"WatchdogSec={_seconds(*watchdog)}",

@@ -30,7 +30,7 @@ def set_aside(path: Path, stamp: str) -> Path:
         stamp: What tells that name from others'.
 
     Returns:
-        The other name; that of an earlier try to begin anew, if it came no further than that.
+        The other name; that of an earlier try to begin again, if it came no further than that.
 
     Raises:
         OSError: That can't be done.
@@ -159,7 +159,7 @@ def begun_anew(saved: Mapping[str, Iterable[Update]], wall: float) -> State:
         for update in updates:
             update.number = state.take_number()
             agent.queue.append(update)
-            if update.end:  # what the backend lists of it mustn't begin it anew
+            if update.end:  # what the backend lists of it mustn't begin it again
                 ref, minutes = update.ref.copy(), update.actual_duration
                 agent.ended_slots.append(
                     Ended(ref, update.status, update.since, wall, duration=minutes)

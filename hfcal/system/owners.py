@@ -26,8 +26,8 @@ def owner_hint(path: Path) -> str:
         return ""
     closed = closed_to_group(path)
     if closed is not None:
-        why, mend = closed
-        return f"; it belongs to {owner} and {why}: {mend}"
+        why, fix = closed
+        return f"; it belongs to {owner} and {why}: {fix}"
     return (
         f"; it belongs to {owner}: run hfcal as that user, {as_user(owner)}, "
         "or share it by the setting group (docs/configuration.md)"
@@ -42,7 +42,7 @@ def closed_to_group(path: Path) -> tuple[str, str] | None:
             directory above it counts.
 
     Returns:
-        What may follow "it belongs to …", and the command that mends it. None when no group shares
+        What may follow "it belongs to …", and the command that fixes it. None when no group shares
         it, or it is open.
     """
     nearest = _nearest(path)

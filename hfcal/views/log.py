@@ -192,7 +192,7 @@ def log_failure(kind: str, message: str) -> None:
 
 def log_well() -> None:
     """Log that ticks can be made again, as loudly as that they could not."""
-    _log(logging.ERROR, "calendar tick is well again", event="well_again", about="tick")
+    _log(logging.ERROR, "calendar tick recovered", event="well_again", about="tick")
 
 
 def log_lost(message: str) -> None:
@@ -256,7 +256,7 @@ def _log_update(delivery: Delivery) -> None:
 
 
 def _log_over(over: list[Notice]) -> None:
-    """What is well again, as loudly as it began, so that no failure is left without its end."""
+    """What recovered, as loudly as it began, so that no failure is left without its end."""
     about = {news.message: news.about for news in over}
     for message, who in group_alike((news.agent_id, news.message) for news in over):
         facts = _whose(who) | {"about": about[message]}

@@ -1,6 +1,6 @@
 """Secrets of wake tables: written there, or taken from the environment or a file when used.
 
-Read anew at each wake, so that a key that was changed counts at once, also in `watch`.
+Read again at each wake, so that a key that was changed counts at once, also in `watch`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`hfcal doctor`: finds what is wrong, says how to mend it, changes nothing."""
+"""`hfcal doctor`: finds what is wrong, says how to fix it, changes nothing."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def _others_state(host: Host) -> None:
 def test_what_is_wrong_is_found(
     harm: Callable[[Host], None], code: str, make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
-    """Each with its mend in the docs; a person sees it too, and no secret."""
+    """Each with its fix in the docs; a person sees it too, and no secret."""
     backend = make_backend(agents=["developer"])
     host = make_host(backend)
     host.tick()
@@ -313,13 +313,13 @@ def test_the_key_goes_as_heartbeats_send_it(
 
 
 def test_what_waits_or_was_refused_is_told(make_backend: MakeBackend, make_host: MakeHost) -> None:
-    """With the command that mends it."""
+    """With the command that fixes it."""
     backend = make_backend(slots=[{"agent": "developer", "id": 4}])
     host = make_host(backend)
     host.tick()
     backend.fault(path="update", status=422)
     host.run("complete")
-    assert found(host)["update-refused"]["mend"] == "hfcal queue retry --agent developer 4"
+    assert found(host)["update-refused"]["fix"] == "hfcal queue retry --agent developer 4"
 
 
 def test_an_agent_whose_heartbeats_fail_is_told(
@@ -359,7 +359,7 @@ def test_slots_that_are_listed_before_their_time_are_told(
     early = [f for f in host.run("doctor", "--json").json["findings"] if f["code"] == "slot-early"]
     assert [f["severity"] for f in early] == ["note", "note"]
     assert ["slot 4" in early[0]["message"], "slot 5" in early[1]["message"]] == [True, True]
-    assert "due_check" in early[0]["mend"]
+    assert "due_check" in early[0]["fix"]
     host.configure(due_check=True)
     assert "slot-early" not in found(host)
 
@@ -417,20 +417,20 @@ def test_without_a_home(make_backend: MakeBackend, make_host: MakeHost) -> None:
     assert done.json["findings"]
 
 
-def test_the_mend_names_config_and_state_as_they_were_given(
+def test_the_fix_names_config_and_state_as_they_were_given(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
-    """So it mends what was looked at; and it is a command that can be run as it stands."""
+    """So it fixes what was looked at; and it is a command that can be run as it stands."""
     backend = make_backend(slots=[{"agent": "developer", "id": 4}])
     host = make_host(backend)
     host.tick()
     backend.fault(path="update", status=422, count=1)
     host.run("complete")
     given = ("--config", str(host.config), "--state", str(host.state))
-    mend = found(host, *given)["update-refused"]["mend"]
+    fix = found(host, *given)["update-refused"]["fix"]
     retry = ["hfcal", "queue", "retry", "--agent", "developer", "4"]
-    assert shlex.split(mend) == [*retry, *given]
-    host.ok(*shlex.split(mend)[1:], "--yes")
+    assert shlex.split(fix) == [*retry, *given]
+    host.ok(*shlex.split(fix)[1:], "--yes")
     host.tick()
     assert found(host) == {}
 

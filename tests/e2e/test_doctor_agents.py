@@ -16,7 +16,7 @@ def test_a_wake_that_fails_is_told(make_backend: MakeBackend, make_host: MakeHos
     assert fails["severity"] == "warning"
     assert fails["message"].startswith("agent developer: slot 4: the wake failed once: ")
     assert "no such model" in fails["message"]
-    assert fails["mend"] == "hfcal wake test --agent developer"
+    assert fails["fix"] == "hfcal wake test --agent developer"
     host.on_wake("")
     text = host.state.read_text("utf-8")
     host.state.write_text(text.replace('"not_before":17', '"not_before":16'), encoding="utf-8")
@@ -38,7 +38,7 @@ def test_an_agent_stays_gone_until_it_is_forgotten(
         assert "-operator" in gone["message"]
         assert "slot 4 is ongoing" in gone["message"]
         assert "--drop" in gone["message"]
-        assert gone["mend"] == "hfcal forget -- -operator"
+        assert gone["fix"] == "hfcal forget -- -operator"
         host.tick()
     host.ok("complete", "--agent", "-operator")
     assert "--drop" not in found(host)["agent-gone"]["message"]
@@ -69,7 +69,7 @@ def test_what_is_alike_but_for_the_agents_is_told_once(
     lines = host.run("doctor", "--quiet").stdout.splitlines()
     assert len(lines) == 4
     assert "agent-000, agent-001, agent-002 and 97 more: the agent is not bound" in lines[0]
-    assert lines[-1] == "100 to mend"
+    assert lines[-1] == "100 problems"
     findings = host.run("doctor", "--json").json["findings"]
     each = [f for f in findings if f["code"] == "agent-unbound"]
     assert [f["agent_id"] for f in each] == agents

@@ -137,8 +137,8 @@ def make_place(make_backend: MakeBackend, place: Path) -> Callable[..., Place]:
     return make
 
 
-def mend(command: str) -> None:
-    """Run a command that mends something, as a person would paste it; we are root already."""
+def fix(command: str) -> None:
+    """Run a command that fixes something, as a person would paste it; we are root already."""
     subprocess.run(["/bin/sh", "-ec", command.replace("sudo ", "")], check=True)
 
 
@@ -216,7 +216,7 @@ def test_what_root_does_once_shuts_nobody_out(make_place: Callable[..., Place]) 
     assert {path.name: path.stat().st_uid for path in paths if path.stat().st_uid != OWNER} == {}
 
 
-def test_a_directory_of_another_user_is_named_with_the_mend(
+def test_a_directory_of_another_user_is_named_with_the_fix(
     make_place: Callable[..., Place],
 ) -> None:
     """As `install -d -g GROUP -m 770` makes it: without setgid the state would stay private."""
@@ -228,7 +228,7 @@ def test_a_directory_of_another_user_is_named_with_the_mend(
     assert host.own("tick") == 6
     told = " ".join(host.text.split())
     assert f"it belongs to #{OTHER}" in told
-    mend(told[told.index("sudo chgrp") : told.index(" does it")])
+    fix(told[told.index("sudo chgrp") : told.index(" does it")])
     host.tick()
     assert host.complete(OTHER, GROUP) == 0, host.text
 
@@ -265,13 +265,13 @@ def test_a_lock_of_another_member_that_was_left_behind_is_named(
     for groups in ((GROUP, ANOTHER), (ANOTHER,)):
         assert host.own("doctor", "--json", groups=groups) == 1
         assert str(lock) in host.findings["state-owner"]["message"]
-    mend(host.findings["state-owner"]["mend"])
+    fix(host.findings["state-owner"]["fix"])
     assert host.own("doctor", "--json", groups=(ANOTHER,)) == 0, host.text
     assert host.complete(STRANGER, ANOTHER, agent="operator") == 0, host.text
 
 
 def test_doctor_finds_what_is_still_shared(make_place: Callable[..., Place]) -> None:
-    """After `group` was taken out of the config; its mend makes all private again."""
+    """After `group` was taken out of the config; its fix makes all private again."""
     host = make_place("developer")
     host.configure("developer", group=GROUP)
     host.tick()
@@ -284,7 +284,7 @@ def test_doctor_finds_what_is_still_shared(make_place: Callable[..., Place]) -> 
     assert "still-shared" not in host.findings
     assert host.own("doctor", "--json") == 1
     assert host.findings.keys() == {"still-shared"}
-    mend(host.findings["still-shared"]["mend"])
+    fix(host.findings["still-shared"]["fix"])
     private = [host.state.parent, host.locks, host.state, *host.locks.iterdir()]
     assert [mode(p) for p in private] == [0o700, 0o700, *[0o600] * (len(private) - 2)]
     assert {p.stat().st_uid for p in private} == {OWNER}
@@ -297,7 +297,7 @@ def test_doctor_finds_what_is_still_shared(make_place: Callable[..., Place]) -> 
 def test_a_user_that_is_not_in_the_group_cannot_share(
     begun: bool, make_place: Callable[..., Place]
 ) -> None:
-    """The tick tells how to mend that, shares nothing by halves, and agents go on."""
+    """The tick tells how to fix that, shares nothing by halves, and agents go on."""
     host = make_place("developer")
     host.configure("developer", group=None)
     host.tick(groups=())
@@ -324,7 +324,7 @@ def test_a_user_outside_the_group_is_told_to_join(make_place: Callable[..., Plac
     assert "setting" not in host.text
     assert host.run(STRANGER, "doctor", "--json") == 1
     finding = host.findings["state-owner"]
-    assert finding["mend"] == f"sudo usermod -aG {GROUP} '#{STRANGER}'"
+    assert finding["fix"] == f"sudo usermod -aG {GROUP} '#{STRANGER}'"
     assert all(word in finding["message"] for word in (f"#{OWNER}", f"group {GROUP}"))
 
 

@@ -185,7 +185,7 @@ def test_the_end_of_a_failure_is_logged_as_loudly_as_its_beginning(
     host.tick()
     well = {e["event"]: e for e in logged(host)}["well_again"]
     assert (well["level"], well["about"], well["agent_ids"]) == ("warning", "heartbeat", ["a", "b"])
-    assert well["message"].startswith("a, b: heartbeat is well again after ")
+    assert well["message"].startswith("a, b: heartbeat recovered after ")
     host.on_wake("")
     wait_past(time.time() + 5.1)  # the pause after a failed wake
     host.tick()

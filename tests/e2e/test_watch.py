@@ -45,7 +45,7 @@ def test_watch_prints_what_is_new_and_goes_on_while_the_backend_is_away(
     watch = host.start("watch")
     assert re.search(r"Z tick: 1 agent, 1 failed in .* s; developer: .* closed", watch.line())
     backend.well()
-    assert re.search(r"Z tick: 1 agent in .* s; developer: heartbeat is well again", watch.line())
+    assert re.search(r"Z tick: 1 agent in .* s; developer: heartbeat recovered", watch.line())
     # Nothing happens, so nothing is printed.
     asked = len(backend.journal("heartbeat"))
     wait_until(lambda: len(backend.journal("heartbeat")) >= asked + 2)
@@ -328,7 +328,7 @@ def test_watch_logs_a_pass_that_could_not_be_made(
     assert "newer hfcal" in event["message"]
 
 
-def test_a_key_that_was_mended_is_used_by_a_watch_that_runs(
+def test_a_key_that_was_fixed_is_used_by_a_watch_that_runs(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
     """As the message of the 401 tells a person to do."""

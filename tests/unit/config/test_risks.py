@@ -68,7 +68,7 @@ def tick(given: Settings) -> list[str]:
     ],
 )
 def test_a_key_over_plain_http_is_risky(tmp_path, url):
-    """To any host but this one; the message names the address and the mend, not the key."""
+    """To any host but this one; the message names the address and the fix, not the key."""
     message = found(settings(tmp_path, url))["plain http"]
     assert url in message
     assert "https" in message
@@ -100,7 +100,7 @@ def test_without_a_key_there_is_nothing_to_read(tmp_path):
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o666, 0o755, 0o444])
 def test_a_key_file_that_everybody_may_read_is_risky(tmp_path, mode):
-    """The message names the file and the mend, not the key."""
+    """The message names the file and the fix, not the key."""
     file = key_file(tmp_path, mode)
     message = found(settings(tmp_path, "https://b.invalid", api_key_file=file))["key file"]
     assert f"chmod 600 {file}" in message
@@ -137,7 +137,7 @@ def test_each_risk_has_a_name_that_ticks_know(tmp_path):
 
 
 def test_a_risk_is_said_once_and_again_when_it_comes_back(tmp_path):
-    """Several ticks apart, each with a state that it reads anew."""
+    """Several ticks apart, each with a state that it reads again."""
     file = key_file(tmp_path, 0o644)
     given = settings(tmp_path, api_key_file=file)
     first = tick(given)

@@ -302,7 +302,7 @@ BAD = [
 
 @pytest.mark.parametrize(("key", "toml"), BAD)
 def test_a_bad_value_names_key_value_and_what_is_allowed(config, key, toml):
-    """A person can mend the file from the message alone."""
+    """A person can fix the file from the message alone."""
     message = refusal(config, f"{key} = {toml}\n")
     assert str(config) in message
     assert key in message

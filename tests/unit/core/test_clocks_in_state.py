@@ -87,7 +87,7 @@ def test_the_hour_between_two_looks_is_the_boot_clocks(path, jump):
 
 @pytest.mark.parametrize("jump", [-30 * DAY, -DAY])
 def test_a_wall_clock_set_back_after_a_reboot_abandons_nothing(path, jump):
-    """It says that the slot has yet to begin; once it is right again the two looks begin anew."""
+    """It says that the slot has yet to begin; once it is right again the two looks begin again."""
     begun(path, an_active())
     assert not look(path, at(5 * HOUR, "boot-2"))
     assert not look(path, at(7 * HOUR, "boot-2", wall_jump=jump))

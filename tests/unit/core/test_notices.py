@@ -51,7 +51,7 @@ def test_a_fault_that_ends_is_news():
     fault(troubles, "server_error", wall=NOON + 60)
     ended = record_recovery(troubles, "a", "heartbeat", NOON + 600)
     assert ended == Notice(
-        "a", "heartbeat is well again after 10 min", about="heartbeat", recovered=True
+        "a", "heartbeat recovered after 10 min", about="heartbeat", recovered=True
     )
     assert record_recovery(troubles, "a", "heartbeat", NOON + 630) is None
     assert troubles == {}

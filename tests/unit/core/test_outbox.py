@@ -430,7 +430,7 @@ def test_what_lasts_for_7_days_is_refused(status):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_bad_key_is_never_for_good(status):
-    """A person mends the key, however long that takes."""
+    """A person fixes the key, however long that takes."""
     state = fresh()
     put(state, "finished")
     for day in range(60):

@@ -83,7 +83,7 @@ def test_the_user_agent_is_hfcals_own():
 
 
 def test_one_connection_is_used_again():
-    """Requests one after another don't connect anew."""
+    """Requests one after another don't connect again."""
     with RawServer(answering(raw_answer())) as server, client_of(server.url) as client:
         for _ in range(5):
             assert client.request("GET", "/x", seconds=5).status == 200
@@ -91,7 +91,7 @@ def test_one_connection_is_used_again():
 
 
 def test_a_connection_that_the_server_closed_is_replaced():
-    """After an answer with Connection: close the next request connects anew."""
+    """After an answer with Connection: close the next request connects again."""
 
     def serve(connection: socket.socket) -> None:
         read_request(connection)

@@ -309,7 +309,7 @@ def test_numbers_of_updates_that_repeat_are_damage(numbers, following):
 
 # Released files
 
-# state-1.json and its like are what released hfcals wrote. They are never written anew; a new
+# state-1.json and its like are what released hfcals wrote. They are never written again; a new
 # schema, or a field added within one, comes with one more file.
 RELEASED = sorted((Path(__file__).parents[2] / "data").glob("state-*.json"))
 SOURCE = "calendar:plan-7-2026-11-23"

@@ -338,7 +338,7 @@ def shown(state: State, moment: Moment) -> None:
 
 
 def some_moments() -> list[Moment]:
-    """Now, and the moments of a host whose clock is off or that was booted anew."""
+    """Now, and the moments of a host whose clock is off or that was booted again."""
     here = now()
     return [here, Moment(NOON - 400 * DAY, "boot-9", 5.0), Moment(5.0, "", 0.0)]
 

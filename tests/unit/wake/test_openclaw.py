@@ -284,7 +284,7 @@ def test_the_mapping_of_a_hook_that_was_named_is_that_hooks():
 
 @pytest.mark.parametrize("hook", ["agent", "wake"])
 def test_a_404_of_a_hook_that_every_gateway_has_says_that_they_are_off(hook):
-    """No mapping mends that."""
+    """No mapping fixes that."""
     with Gateway() as gateway:
         gateway.answers = [raw_answer(b"Not Found", "404 Not Found")]
         text = reason(adapter(gateway.url, hook=hook))

@@ -127,7 +127,7 @@ def test_path_and_query_are_kept(path):
 
 
 def test_headers_come_from_where_the_table_says(tmp_path, monkeypatch):
-    """Written out, from a variable, from the one line of a file; read anew at each wake."""
+    """Written out, from a variable, from the one line of a file; read again at each wake."""
     file = tmp_path / "site"
     file.write_text("from file\n", encoding="utf-8")
     monkeypatch.setenv("WEBHOOK_TOKEN", "from env")
@@ -575,8 +575,8 @@ def test_a_ca_file_that_cannot_be_used_is_named(secure, tmp_path, content):
     assert not seen
 
 
-def test_a_ca_file_that_was_mended_counts_at_once(secure, certificate, tmp_path):
-    """A watch isn't started anew for it."""
+def test_a_ca_file_that_was_fixed_counts_at_once(secure, certificate, tmp_path):
+    """A watch isn't started again for it."""
     file = tmp_path / "ca.pem"
     url, seen = secure
     made = adapter(url, ca_file=str(file))

@@ -1,4 +1,4 @@
-"""`hfcal queue` and `forget`: what a person mends by hand."""
+"""`hfcal queue` and `forget`: what a person fixes by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(backend: Backend, make_host: MakeHost) -> Host:
 def test_a_refused_end_is_listed_and_sent_again_by_hand(
     refusing: Backend, make_host: MakeHost
 ) -> None:
-    """The person who mended the backend says retry; the next tick delivers."""
+    """The person who fixed the backend says retry; the next tick delivers."""
     host = refused(refusing, make_host)
     listed = host.ok("queue", "list", "--json").json
     assert [(r["agent_id"], r["ident"], r["status"]) for r in listed["refused"]] == [
@@ -231,8 +231,8 @@ def test_a_hold_is_forgotten_only_with_drop(make_backend: MakeBackend, make_host
     host.ok("hold", "--agent", "developer")
     refusal = host.run("forget", "developer", "--yes", "--state", str(host.state))
     assert refusal.code == 1
-    mend = f"hfcal forget --drop --state {host.state} developer"
-    assert f"it is held; lose that with: {mend}" in refusal.stderr
+    fix = f"hfcal forget --drop --state {host.state} developer"
+    assert f"it is held; lose that with: {fix}" in refusal.stderr
     assert host.status()["held"]
     host.ok("forget", "developer", "--drop", "--yes")
     assert host.status()["held"] == []

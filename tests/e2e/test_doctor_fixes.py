@@ -1,4 +1,4 @@
-"""What doctor prints to mend things: it helps when it is run as it stands, and is told once."""
+"""What doctor prints to fix things: it helps when it is run as it stands, and is told once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.e2e.test_doctor import found
 
 
 def bad(host: Host, *words: str) -> list[tuple[str, str]]:
-    """Code and mend of each finding that is to be mended."""
+    """Code and fix of each finding that is to be fixed."""
     findings = host.run("doctor", "--json", *words).json["findings"]
-    return [(f["code"], f["mend"]) for f in findings if f["severity"] in {"warning", "error"}]
+    return [(f["code"], f["fix"]) for f in findings if f["severity"] in {"warning", "error"}]
 
 
 def _no_toml(host: Host) -> None:
@@ -55,9 +55,9 @@ def test_what_follows_from_an_unreadable_config_is_not_told(
         host.tick()
     harm(host)
     file = host.env.get("HFCAL_CONFIG", str(host.config))
-    ((code, mend),) = bad(host)
+    ((code, fix),) = bad(host)
     assert code == "config-invalid"
-    assert mend in {f"${{EDITOR:-vi}} {file}", f"ls -ld {file}"}
+    assert fix in {f"${{EDITOR:-vi}} {file}", f"ls -ld {file}"}
     assert host.run("doctor").seconds < 5
     ticked = host.tick()
     assert (ticked.code, ticked.seconds < 5) == (5, True)
@@ -78,7 +78,7 @@ def test_a_pipe_is_no_config_to_write_to_either(make_host: MakeHost, dead_url: s
 
 
 def test_a_config_of_two_faults_is_edited(make_backend: MakeBackend, make_host: MakeHost) -> None:
-    """As `config set` would refuse to mend one beside the other."""
+    """As `config set` would refuse to fix one beside the other."""
     host = make_host(make_backend())
     host.tick()
     host.configure(backend_url=None, concurency=3)
@@ -89,7 +89,7 @@ def test_a_config_of_two_faults_is_edited(make_backend: MakeBackend, make_host: 
 def test_a_value_that_is_not_allowed_is_no_missing_one(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
-    """It is told once; one in a variable is mended there."""
+    """It is told once; one in a variable is fixed there."""
     host = make_host(make_backend())
     host.tick()
     host.configure(backend_url="ftp://x")
@@ -107,9 +107,9 @@ def test_what_stands_for_a_value_is_refused(make_backend: MakeBackend, make_host
     for key in ("agents", "backend_url"):
         host.configure(agents=["developer"], backend_url=host.backend_url)
         host.configure(**{key: [] if key == "agents" else None})
-        ((_, mend),) = bad(host)
+        ((_, fix),) = bad(host)
         before = host.config.read_bytes()
-        assert host.run(*shlex.split(mend)[1:]).code == 2
+        assert host.run(*shlex.split(fix)[1:]).code == 2
         assert host.config.read_bytes() == before
 
 
@@ -130,8 +130,8 @@ def test_a_program_of_this_path_is_set_by_its_absolute_one(
     host.tick()
     wrong = bad(host)
     assert [code for code, _ in wrong] == ["wake-command-path"] * 2
-    for _, mend in wrong:
-        host.ok(*shlex.split(mend)[1:])
+    for _, fix in wrong:
+        host.ok(*shlex.split(fix)[1:])
     assert bad(host) == []
     shown = host.ok("config", "show", "--json").json
     assert shown["wake"]["command"] == [str(program), 'it\'s "{slot}"']
@@ -140,17 +140,17 @@ def test_a_program_of_this_path_is_set_by_its_absolute_one(
 def test_a_wake_that_is_not_allowed_is_edited(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
-    """Telling the file's path mends nothing."""
+    """Telling the file's path fixes nothing."""
     host = make_host(make_backend())
     host.tick()
     for table in ({"adapter": "nonsense", "command": None}, {"command": ["/no/such"]}):
         host.wake = table
         host.configure()
-        ((_, mend),) = bad(host)
-        assert mend == f"${{EDITOR:-vi}} {host.config}"
+        ((_, fix),) = bad(host)
+        assert fix == f"${{EDITOR:-vi}} {host.config}"
 
 
-def test_a_newer_state_is_for_no_tick_to_mend(
+def test_a_newer_state_is_for_no_tick_to_fix(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
     """A damaged one is."""
@@ -159,9 +159,9 @@ def test_a_newer_state_is_for_no_tick_to_mend(
     host.state.write_text('{"schema": 99}', encoding="utf-8")
     newer = found(host)["state-unusable"]
     assert "Upgrade" in newer["message"]
-    assert newer["mend"] == ""
+    assert newer["fix"] == ""
     host.state.write_text("{", encoding="utf-8")
-    assert found(host)["state-unusable"]["mend"] == "hfcal tick"
+    assert found(host)["state-unusable"]["fix"] == "hfcal tick"
     host.tick()
     assert found(host) == {}
 
@@ -176,14 +176,14 @@ def test_what_can_not_be_sent_any_more_is_dropped(
     backend.fault(path="heartbeat", status=200, body=listed)
     backend.fault(path="update", status=422, count=1)
     host.tick()
-    assert shlex.split(found(host)["update-refused"]["mend"])[:3] == ["hfcal", "queue", "retry"]
+    assert shlex.split(found(host)["update-refused"]["fix"])[:3] == ["hfcal", "queue", "retry"]
     backend.fault(path="update", status=200, body="{}")
     host.ok("complete")
     refused = found(host)["update-refused"]
     assert "ended" in refused["message"]
-    mend = shlex.split(refused["mend"])
-    assert mend == ["hfcal", "queue", "drop", "--agent", "developer", "--", "-y"]
-    host.ok("queue", "drop", "--yes", *mend[3:])
+    fix = shlex.split(refused["fix"])
+    assert fix == ["hfcal", "queue", "drop", "--agent", "developer", "--", "-y"]
+    host.ok("queue", "drop", "--yes", *fix[3:])
     assert found(host) == {}
 
 
@@ -193,7 +193,7 @@ def test_hfcal_by_sudo_is_named_by_its_path(make_backend: MakeBackend, make_host
     host = make_host(make_backend())
     host.tick()
     os.chown(host.state, 12345, -1)
-    words = shlex.split(found(host)["state-owner"]["mend"])
+    words = shlex.split(found(host)["state-owner"]["fix"])
     assert words[:2] == ["sudo", "-u"]
     assert Path(words[3]).is_absolute()
     assert words[-1] == "doctor"
@@ -232,15 +232,15 @@ def test_a_log_that_can_not_be_written_is_said_once_an_hour(
     assert "doctor.md#log-closed" in said[0]
     closed = found(host)["log-closed"]
     assert "cannot log to /proc/no-such-log" in closed["message"]
-    assert closed["mend"] == "ls -ld /proc"
+    assert closed["fix"] == "ls -ld /proc"
     text = host.state.read_text("utf-8")
     host.state.write_text(text.replace('"said":17', '"said":16'), encoding="utf-8")
     assert "still, for" in host.run("tick").stderr
     host.env["HFCAL_LOG_FILE"] = str(host.root)
-    assert found(host)["log-closed"]["mend"] == "unset HFCAL_LOG_FILE"
+    assert found(host)["log-closed"]["fix"] == "unset HFCAL_LOG_FILE"
     del host.env["HFCAL_LOG_FILE"]
     _log_at(host, str(host.root / "log"))
-    assert "the log is well again" in host.run("tick").stderr
+    assert "the log recovered" in host.run("tick").stderr
     assert found(host) == {}
 
 
