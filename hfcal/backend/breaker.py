@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
-from hfcal.errors import NOT_ASKED, Fault
+from hfcal.errors import NOT_ASKED, BridgeError, Fault
+
+T = TypeVar("T")
 
 IN_A_ROW = 8  # refused connections, or time-outs while nobody was answered
 
@@ -24,6 +28,23 @@ class Breaker:
         self._timed_out = 0
         self._answered = False
         self._doubt = False  # somebody has waited in vain, and others still do
+
+    def call(self, request: Callable[[], T]) -> T:
+        """What a request returns, unless the backend is taken to be away.
+
+        Raises:
+            BridgeError: It failed, or was not made.
+        """
+        fault = self.ask()
+        if fault is not None:
+            raise BridgeError(fault)
+        try:
+            return request()
+        except BridgeError as error:
+            fault = error.fault
+            raise
+        finally:
+            self.note(fault)
 
     def ask(self) -> Fault | None:
         """Why not to ask, or None: then `note` is called with what came of it.

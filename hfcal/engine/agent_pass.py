@@ -91,10 +91,7 @@ class AgentPass:
             self.report.reason = "stopped before its turn"
             self._close_later()
             return
-        self._lock = self._tick.locks.try_take(self.agent_id)
-        if self._lock is None:
-            self.report.reason = TAKEN
-            self._close_later()
+        if not self._take_lock():
             return
         if self._tick.has_work(self.agent_id):
             self._deliver(bridge)
@@ -103,20 +100,11 @@ class AgentPass:
             return
         self.report.asked = True
         self._asked = now()
-        fault = self._tick.breaker.ask()
-        heartbeat = None
-        if fault is None:
-            try:
-                heartbeat = bridge.heartbeat(self.agent_id)
-            except BridgeError as error:
-                fault = error.fault
-            finally:
-                self._tick.breaker.note(fault)
-        if heartbeat is None:
-            assert fault is not None
-            self._later(partial(self._note_failure, fault=fault), self._proceed)
+        try:
+            self._heartbeat = self._tick.breaker.call(lambda: bridge.heartbeat(self.agent_id))
+        except BridgeError as error:
+            self._later(partial(self._note_failure, fault=error.fault), self._proceed)
         else:
-            self._heartbeat = heartbeat
             self._later(self._reconcile, self._proceed)
 
     def fail(self, error: Exception) -> None:
@@ -132,12 +120,8 @@ class AgentPass:
         """A place to wake has come free: take it and the lock, and decide again (owner thread)."""
         self._acquire_permit()
         self._wants_permit = False
-        self._lock = self._tick.locks.try_take(self.agent_id)
-        if self._lock is None:
-            self.report.action, self.report.reason = Action.SKIPPED, TAKEN
-            self.close()
-            return
-        self._later(self._decide_again, self._proceed)
+        if self._take_lock():
+            self._later(self._decide_again, self._proceed)
 
     def close(self) -> None:
         """Let go of the agent (owner thread)."""
@@ -152,6 +136,19 @@ class AgentPass:
             self._lock.release()
             self._lock = None
 
+    def _take_lock(self) -> bool:
+        """Speak for the agent from here on; else the pass is at its end."""
+        try:
+            self._lock = self._tick.locks.try_take(self.agent_id)
+        except StateError as error:  # this agent's file alone: the state's own lock was taken
+            fault = Fault("state", error.message)
+            self._later(partial(self._note_unusable_lock, fault=fault), lambda _: self.close())
+            return False
+        if self._lock is None:
+            self.report.action, self.report.reason = Action.SKIPPED, TAKEN
+            self._close_later()
+        return self._lock is not None
+
     # Inside a transaction. A change may only set what it works out again each time.
 
     def _note_failure(self, state: State, fault: Fault) -> None:
@@ -164,9 +161,20 @@ class AgentPass:
         self.report.action, self.report.error = Action.ERROR, fault
         self._tell_fault(agent, "heartbeat", fault, moment)
 
+    def _note_unusable_lock(self, state: State, fault: Fault) -> None:
+        agent = state.agent(self.agent_id)
+        self._tick.note(state)
+        agent.error, agent.error_kind = fault.message, fault.kind
+        for update in agent.queue:
+            update.error = fault.message
+        self._tried.update(update.number for update in agent.queue)  # as none of them can be now
+        self.report.action, self.report.error = Action.ERROR, fault
+        self._tell_fault(agent, "lock", fault, now())
+
     def _reconcile(self, state: State) -> None:
         moment = now()
         agent = state.agent(self.agent_id)
+        self._tell(record_recovery(agent.troubles, self.agent_id, "lock", moment.wall))
         agent.heartbeat = agent.good_heartbeat = moment.wall
         self._tick.note(state)
         agent.error = agent.error_kind = ""
@@ -321,7 +329,7 @@ class AgentPass:
             failed = error
         self._wake_seconds = time.monotonic() - began
         # Now, not when it is noted: so the next one is remembered in the same save.
-        self._tick.commit.call_at_once(self._release_permit)
+        self._tick.commit.call_at_once(self._release_permit, self._not_saved)
         self._tick.submit(self, lambda bridge: self._after_wake(bridge, failed))
 
     def _after_wake(self, bridge: Bridge, failed: WakeError | None) -> None:

@@ -55,20 +55,14 @@ def _ask(
     answers: queue.SimpleQueue[_Answer], breaker: Breaker, agent_id: str, bridge: Bridge
 ) -> None:
     asked = now()
-    fault = breaker.ask()
-    if fault is not None:
-        answers.put((agent_id, asked, fault))
-        return
+    answer: Heartbeat | Fault
     try:
-        answers.put((agent_id, asked, bridge.heartbeat(agent_id)))
+        answer = breaker.call(lambda: bridge.heartbeat(agent_id))
     except BridgeError as error:
-        fault = error.fault
-        answers.put((agent_id, asked, fault))
+        answer = error.fault
     except Exception as error:  # one agent's bug is not another's
-        message = f"a bug in hfcal: {type(error).__name__}: {error}"
-        answers.put((agent_id, asked, Fault("internal", message)))
-    finally:
-        breaker.note(fault)
+        answer = Fault("internal", f"a bug in hfcal: {type(error).__name__}: {error}")
+    answers.put((agent_id, asked, answer))
 
 
 def _report(

@@ -17,7 +17,6 @@ from hfcal.core.records import AgentState, State, Update
 from hfcal.engine.delivery import OutboxSender
 from hfcal.errors import Fault, StateError
 from hfcal.state.file import StateFile
-from hfcal.system.locks import LockFile
 
 if TYPE_CHECKING:
     from hfcal.backend.bridge import Bridge
@@ -26,7 +25,7 @@ T = TypeVar("T")
 
 
 class Lifecycle:
-    """Carries out one request.
+    """Carries out one command of an agent: accept, deliver, judge.
 
     Args:
         state_file: The shared state; it exists.
@@ -37,16 +36,16 @@ class Lifecycle:
     def __init__(self, state_file: StateFile, settings: Settings, timeout: float) -> None:
         self.state_file = state_file
         self._settings = settings
-        self._timeout = timeout
-        self._backend_url = settings.backend_url
-        self._claw_identifier = settings.claw_identifier
-        self._bridge: Bridge | None = None
+        self._backend = _Backend(settings)
+        self._ends_at = time.monotonic() + timeout
+        self._accepted: AcceptedCommand | None = None
         self._saved = False
+        self._lock_fault: Fault | None = None
         self._tried: set[int] = set()
         self._deliveries: list[Delivery] = []
 
-    def run(self, request: AgentCommand) -> AcceptedCommand:
-        """Accept, queue, deliver.
+    def run(self, command: AgentCommand) -> AcceptedCommand:
+        """Accept, deliver, judge.
 
         Raises:
             NoActiveSlotError: The agent has no active slot.
@@ -54,43 +53,59 @@ class Lifecycle:
             WrongSlotError: `slot` isn't the active one.
             StateError: It could not be saved, so it is not accepted.
         """
-        ends_at = time.monotonic() + self._timeout
-        agent_id = request.agent_id or find_agent(self.state_file.peek(), request.slot)
-        locks = self.state_file.agent_locks
-        lock = locks.try_take(agent_id)
-        accepted: AcceptedCommand | None = None
+        agent_id = command.agent_id or find_agent(self.state_file.peek(), command.slot)
+        try:
+            self._accept(agent_id, command)
+            while self._has_more(agent_id) and time.monotonic() < self._ends_at:
+                if not self._deliver(agent_id, lambda _: None):
+                    break
+            assert self._accepted is not None
+            return self._judge(self._accepted)
+        except StateError as error:
+            if self._accepted is None or not self._saved:
+                raise
+            # Accepted it stays, though what came of it could not be noted: it is sent again.
+            self._accepted.delivered = False
+            self._accepted.fault = Fault("state", error.message)
+            return self._accepted
+
+    def _accept(self, agent_id: str, command: AgentCommand) -> None:
+        """Save the command; whoever holds the agent's lock sends it, here or elsewhere."""
 
         def accept(state: State) -> None:
-            nonlocal accepted
-            accepted = apply(state, agent_id, request, now())
+            self._accepted = apply(state, agent_id, command, now())
             if not self._reports_status(state):
                 state.agent(agent_id).unsent_agent_status = None
 
+        if not self._deliver(agent_id, accept):
+            self._commit(accept)
+
+    def _deliver(self, agent_id: str, first: Callable[[State], None]) -> bool:
+        """Make a change and send what waits, if the agent's lock is free; returns whether it is."""
         try:
-            if lock is None:
-                # Its holder sends what is queued, before or after it lets go.
-                self._commit(accept)
-            else:
-                self._deliver(agent_id, accept, ends_at)
-        except StateError as error:
-            if accepted is None or not self._saved:
-                raise
-            return self._unnoted(accepted, error)
+            lock = self.state_file.agent_locks.try_take(agent_id)
+        except StateError as error:  # no reason to lose an agent's word: the next tick says it too
+            self._lock_fault = Fault("state", error.message)
+            return False
+        if lock is None:
+            return False
+        try:
+            sender = OutboxSender(
+                agent_id,
+                self._backend.connect,
+                self._commit,
+                respect_pauses=False,
+                report_status=True,
+                tried=self._tried,
+                backend_known=self._backend.known,
+                ends_at=self._ends_at,
+            )
+            sender.deliver(first)
+            self._tried = sender.tried
+            self._deliveries += sender.deliveries
+            return True
         finally:
-            _release(lock)
-        assert accepted is not None
-        try:
-            while self._has_more(agent_id) and time.monotonic() < ends_at:
-                lock = locks.try_take(agent_id)
-                if lock is None:
-                    break
-                try:
-                    self._deliver(agent_id, lambda _: None, ends_at)
-                finally:
-                    _release(lock)
-            return self._judge(accepted)
-        except StateError as error:
-            return self._unnoted(accepted, error)
+            lock.release()
 
     def _commit(self, change: Callable[[State], T]) -> T:
         with self.state_file.transaction() as state:
@@ -98,55 +113,14 @@ class Lifecycle:
         self._saved = True
         return result
 
-    @staticmethod
-    def _unnoted(accepted: AcceptedCommand, error: StateError) -> AcceptedCommand:
-        """Accepted it stays, though what came of it could not be noted: it is sent again."""
-        accepted.delivered = False
-        accepted.fault = Fault("state", error.message)
-        return accepted
-
-    def _deliver(self, agent_id: str, first: Callable[[State], None], ends_at: float) -> None:
-        sender = OutboxSender(
-            agent_id,
-            self._connect,
-            self._commit,
-            respect_pauses=False,
-            report_status=True,
-            tried=self._tried,
-            backend_known=self._knows_backend,
-            ends_at=ends_at,
-        )
-        sender.deliver(first)
-        self._tried = sender.tried
-        self._deliveries += sender.deliveries
-
     def _reports_status(self, state: State) -> bool:
         """By the settings; where they don't say, by those of the last tick."""
         if "report_agent_status" in self._settings.sources:
             return self._settings.report_agent_status
         return state.report_agent_status
 
-    def _knows_backend(self, state: State) -> bool:
-        """Whether anything says where the backend is; the last tick's word stands in."""
-        self._backend_url = self._settings.backend_url or state.backend_url
-        if "claw_identifier" not in self._settings.sources and state.claw_identifier:
-            self._claw_identifier = state.claw_identifier
-        return bool(self._backend_url)
-
-    def _connect(self) -> Bridge:
-        if self._bridge is None:
-            from hfcal.backend.bridge import Bridge
-
-            self._bridge = Bridge(
-                self._backend_url,
-                self._claw_identifier,
-                api_key=self._settings.api_key,
-                timeout=self._settings.request_timeout,
-            )
-        return self._bridge
-
     def _has_more(self, agent_id: str) -> bool:
-        if not self._backend_url:
+        if not self._backend.url:
             return False
         agent = self.state_file.peek().agents.get(agent_id)
         return agent is not None and has_work(agent, now(), self._tried)
@@ -170,12 +144,12 @@ class Lifecycle:
         elif waiting is None:
             accepted.delivered = True  # by the process that held the agent's lock
         else:
-            accepted.fault = self._why_waiting(agent, waiting)
+            accepted.fault = self._lock_fault or self._why_waiting(agent, waiting)
             accepted.busy = accepted.fault is None
         return accepted
 
     def _why_waiting(self, agent: AgentState, waiting: Update) -> Fault | None:
-        if not self._backend_url:
+        if not self._backend.url:
             return Fault("config", "no backend_url is known here")
         if waiting.ref.unresolved:
             return Fault("rejected", "waits until the slot's real id is found")
@@ -185,6 +159,35 @@ class Lifecycle:
         return None
 
 
-def _release(lock: LockFile | None) -> None:
-    if lock is not None:
-        lock.release()
+class _Backend:
+    """Where the backend is, by the settings; where they don't say, by the last tick's word.
+
+    Attributes:
+        url: Its URL, empty as long as nothing says where it is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.backend_url
+        self._settings = settings
+        self._claw_identifier = settings.claw_identifier
+        self._bridge: Bridge | None = None
+
+    def known(self, state: State) -> bool:
+        """Whether anything says where it is."""
+        self.url = self._settings.backend_url or state.backend_url
+        if "claw_identifier" not in self._settings.sources and state.claw_identifier:
+            self._claw_identifier = state.claw_identifier
+        return bool(self.url)
+
+    def connect(self) -> Bridge:
+        """The way there, made when it is asked for first."""
+        if self._bridge is None:
+            from hfcal.backend.bridge import Bridge
+
+            self._bridge = Bridge(
+                self.url,
+                self._claw_identifier,
+                api_key=self._settings.api_key,
+                timeout=self._settings.request_timeout,
+            )
+        return self._bridge

@@ -214,7 +214,7 @@ class Tick:
         self._released[agent_pass.agent_id] = agent_pass.tried
 
     def _run(self) -> None:
-        self.commit.later(self._prepare, lambda _: None)
+        self.commit.later(self._prepare, lambda _: None, self._give_up)
         if self._ask_first():
             self._submit_sync()
         self._work(lambda: bool(self._passes) and not self._sync_pending)
@@ -301,12 +301,17 @@ class Tick:
                 return done() or late
             self.stopping = self.wakes_ended = True
             # What is under way is noted if that can be, or it would be done twice.
-            return late or not self.commit.busy
+            return late or not (self._running and self.commit.busy)
 
         self.commit.run(enough, self._send_left_overs)
         failed = self._failed()
         if failed is not None:
             raise failed
+
+    def _give_up(self, error: BaseException) -> None:
+        """Without the first change there is no tick."""
+        if isinstance(error, Exception):
+            self._error = self._error or error
 
     def _failed(self) -> Exception | None:
         return self.commit.error or self._error
@@ -350,31 +355,27 @@ class Tick:
         self._submit(self._workers, self._ask_sync)
 
     def _ask_sync(self, bridge: Bridge) -> None:
-        schedules = None
-        fault = self.breaker.ask()
-        if fault is None:
-            try:
-                schedules = bridge.sync()
-            except BridgeError as error:
-                fault = error.fault
-            except Exception as error:  # a bug; the heartbeats go on without
-                self._news.append(
-                    Notice(
-                        "", f"a bug in hfcal, at /calendar/sync: {error!r}", docs_link("internal")
-                    )
-                )
-            finally:
-                self.breaker.note(fault)
-        if schedules is not None:
-            take_over = partial(self._take_over, schedules=schedules)
-            self.commit.later(take_over, self._sync_ended, lambda _: self._sync_ended(None))
-        elif fault is not None:
-            self.commit.later(partial(_note_no_sync, fault=fault), self._sync_ended)
+        change: Callable[[State], None]
+        try:
+            schedules = self.breaker.call(bridge.sync)
+        except BridgeError as error:
+            change = partial(_note_no_sync, fault=error.fault)
+        except Exception as error:  # a bug; the heartbeats go on without
+            self.commit.call(partial(self._sync_failed, error), self._sync_failed)
+            return
         else:
-            self.commit.call(lambda: self._sync_ended(None))
+            change = partial(self._take_over, schedules=schedules)
+        self.commit.later(change, self._sync_ended, self._sync_failed)
 
     def _sync_ended(self, _: None) -> None:
         self._sync_pending = False
+
+    def _sync_failed(self, error: BaseException) -> None:
+        """A bug at a sync is told; a save that failed ends the tick by itself."""
+        self._sync_pending = False
+        if isinstance(error, Exception) and not isinstance(error, StateError):
+            message = f"a bug in hfcal, at /calendar/sync: {error!r}"
+            self._news.append(Notice("", message, docs_link("internal")))
 
     def _take_over(self, state: State, schedules: dict[str, list[Slot]]) -> None:
         ours = {*state.agents, *self.settings.agents}

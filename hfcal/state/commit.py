@@ -30,31 +30,63 @@ _PAUSE = 0.25  # seconds between two such tries
 
 
 @dataclass(eq=False)
-class _Request:
-    change: Change[Any] | None
-    then: Callable[[Any], None] | None = None
-    saved: threading.Event = field(default_factory=threading.Event)
+class _Blocking:
+    """A change that a worker waits for.
+
+    Attributes:
+        change: What to do to the state.
+        resume: Called before the worker goes on.
+        keep_until: Until when it is tried again if it can't be saved, by the monotonic clock.
+    """
+
+    change: Change[Any]
+    resume: Callable[[], None]
+    keep_until: float
+    over: threading.Event = field(default_factory=threading.Event)
     result: Any = None
     error: BaseException | None = None
-    failed: Callable[[BaseException], None] | None = None
-    keep_until: float = 0.0
-    at_once: bool = False
-    on_resume: Callable[[], None] = lambda: None
 
     def succeed(self) -> None:
-        """It is saved, or needn't be."""
-        self.on_resume()
-        self.saved.set()
-        if self.then is not None:
-            self.then(self.result)
+        """It is saved."""
+        self.resume()
+        self.over.set()
 
     def fail(self, error: BaseException) -> None:
         """It is not saved."""
         self.error = error
-        self.on_resume()
-        self.saved.set()
-        if self.failed is not None:
-            self.failed(error)
+        self.succeed()
+
+
+@dataclass(eq=False)
+class _Deferred:
+    """A change that is handed in; the owner thread hears of its end."""
+
+    change: Change[Any]
+    saved: Callable[[Any], None]
+    failed: Callable[[BaseException], None]
+    result: Any = None
+    keep_until: float = 0.0
+
+    def succeed(self) -> None:
+        """It is saved."""
+        self.saved(self.result)
+
+    def fail(self, error: BaseException) -> None:
+        """It is not saved."""
+        self.failed(error)
+
+
+@dataclass(eq=False)
+class _Call:
+    """Something for the owner thread to do; it changes nothing, so no save can fail it."""
+
+    run: Callable[[], None]
+    closed: Callable[[BaseException], None]
+    at_once: bool = False
+
+
+_Save = _Blocking | _Deferred
+_Request = _Save | _Call
 
 
 class GroupCommit:
@@ -80,7 +112,7 @@ class GroupCommit:
         self._closed: BaseException | None = None
         self._began = time.monotonic()
         self._last_save = self._began
-        self._kept: list[_Request] = []
+        self._kept: list[_Save] = []
         self.error: StateError | None = None
 
     @property
@@ -106,14 +138,14 @@ class GroupCommit:
             StateError: It could not be saved, and nothing has changed.
         """
         # Counted as at work again by who wakes it, so that there is no gap in between.
-        request = _Request(
+        request = _Blocking(
             change,
+            resume=lambda: self._wait(-1),
             keep_until=time.monotonic() + _PATIENCE if must_save else 0.0,
-            on_resume=lambda: self._wait(-1),
         )
         self._wait(1)
         self._put(request)
-        request.saved.wait()
+        request.over.wait()
         if request.error is not None:
             raise request.error
         result: T = request.result
@@ -122,27 +154,33 @@ class GroupCommit:
     def later(
         self,
         change: Change[T],
-        then: Callable[[T], None],
-        failed: Callable[[BaseException], None] | None = None,
+        saved: Callable[[T], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
-        """Apply `change` without waiting; `then` gets its result on the owner thread, once saved.
+        """Apply `change` without waiting; one of two functions is called on the owner thread.
 
         Args:
             change: May be applied again, when another change of the same save has a bug.
-            then: Called with the result.
-            failed: Called instead, with the error, when it isn't saved.
+            saved: Called with the result, once it is on disk.
+            failed: Called with the error when it isn't saved: a `StateError`, or a bug of `change`,
+                which then is alone: what else was in that save is saved.
         """
-        self._put(_Request(change, then, failed=failed))
+        self._put(_Deferred(change, saved, failed))
 
-    def call(
-        self, then: Callable[[], None], failed: Callable[[BaseException], None] | None = None
+    def call(self, run: Callable[[], None], closed: Callable[[BaseException], None]) -> None:
+        """Have the owner thread call `run`, after what was handed in before is saved or has failed.
+
+        Args:
+            run: What to call.
+            closed: Called in its place, with the error, when nothing is saved any more.
+        """
+        self._put(_Call(run, closed))
+
+    def call_at_once(
+        self, run: Callable[[], None], closed: Callable[[BaseException], None]
     ) -> None:
-        """Have the owner thread call `then`, after what was handed in before is saved."""
-        self._put(_Request(None, lambda _: then(), failed=failed))
-
-    def call_at_once(self, then: Callable[[], None]) -> None:
-        """Have the owner thread call `then` before the next save."""
-        self._put(_Request(None, lambda _: then(), at_once=True))
+        """As `call`, but before the next save."""
+        self._put(_Call(run, closed, at_once=True))
 
     def close(self, error: BaseException) -> None:
         """Nothing more is saved: who waits, or comes later, gets `error`; for the owner thread."""
@@ -156,7 +194,7 @@ class GroupCommit:
             except queue.Empty:
                 return
             if request is not None:
-                request.fail(error)
+                _end(request, error)
 
     def start_work(self) -> None:
         """A worker is busy and may hand in a change."""
@@ -199,18 +237,19 @@ class GroupCommit:
             if self._closed is None:
                 self._requests.put(request)
                 return
-        request.fail(self._closed)
+        _end(request, self._closed)
 
     def _gather(self) -> list[_Request]:
-        batch, self._kept = self._kept, []
+        batch: list[_Request] = [*self._kept]
+        self._kept = []
         wait: float | None = 0.0 if batch else None
         while True:
             try:
                 request = self._requests.get(timeout=wait)
             except queue.Empty:
                 return batch
-            if request is not None and request.at_once:
-                request.succeed()
+            if isinstance(request, _Call) and request.at_once:
+                request.run()
             elif request is not None:
                 batch.append(request)
             if not batch:
@@ -220,15 +259,14 @@ class GroupCommit:
             wait = max(0.0, self._last_save + self.gap - time.monotonic())
 
     def _save(self, batch: list[_Request], after_save: Callable[[State], None]) -> None:
+        """Save a batch, then do the calls in it and say of each change what became of it."""
         state: State | None = None
-        while any(request.change is not None for request in batch):
-            applying: _Request | None = None
+        while changes := [request for request in batch if not isinstance(request, _Call)]:
+            applying: _Save | None = None
             try:
                 with self._file.transaction() as state:
-                    for request in batch:
-                        if request.change is not None:
-                            applying = request
-                            request.result = request.change(state)
+                    for applying in changes:
+                        applying.result = applying.change(state)
                     applying = None
                 self._last_save = time.monotonic()
                 break
@@ -236,25 +274,36 @@ class GroupCommit:
                 self._fail(batch, error)
                 return
             except Exception as error:
-                if applying is None or (applying.failed is None and applying.on_resume is None):
+                if applying is None:  # the bug is none of theirs
                     for request in batch:
-                        request.fail(error)
+                        _end(request, error)
                     raise
-                # One agent's change has a bug: nothing was saved, so the others go again.
+                # One change has a bug: nothing was saved, so the others go again.
+                state = None
                 batch.remove(applying)
                 applying.fail(error)
-                state = None
         for request in batch:
-            request.succeed()
+            if isinstance(request, _Call):
+                request.run()
+            else:
+                request.succeed()
         if state is not None:
             after_save(state)
 
     def _fail(self, batch: list[_Request], error: StateError) -> None:
         self.error = self.error or error
         for request in batch:
-            if request.change is None:
-                request.succeed()
+            if isinstance(request, _Call):
+                request.run()
             elif time.monotonic() < request.keep_until:
                 self._kept.append(request)
             else:
                 request.fail(error)
+
+
+def _end(request: _Request, error: BaseException) -> None:
+    """Nothing is saved any more."""
+    if isinstance(request, _Call):
+        request.closed(error)
+    else:
+        request.fail(error)

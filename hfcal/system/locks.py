@@ -10,6 +10,7 @@ import errno
 import fcntl
 import math
 import os
+import shlex
 import sys
 import threading
 import time
@@ -132,6 +133,9 @@ class LockFile:
         hint = owner_hint(self.path) if error.errno in {errno.EACCES, errno.EPERM} else ""
         if error.errno == errno.EROFS:
             hint = "; choose another place with --state or HFCAL_STATE"
+        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:  # a link, a directory, a socket
+            place = shlex.quote(str(self.path))
+            hint = f"; hfcal made no such thing. Move it away: mv {place} {place}.old"
         return StateError(f"cannot lock {self.path}: {error.strerror}{hint}")
 
 

@@ -59,7 +59,7 @@ def test_a_fault_is_said_when_it_begins_changes_and_ends(
     backend.well()
     ended = tick(0)
     assert "operator" in ended
-    assert "well" in ended
+    assert "recovered" in ended
     assert tick(0) == ""
 
 
@@ -83,7 +83,7 @@ def test_a_failed_wake_is_said_once_and_so_is_its_end(
     host.state.write_text(re.sub(r'"not_before":[0-9.]+', '"not_before":1.0', text), "utf-8")
     ended = host.ok("tick")
     assert len(said(ended)) == 1
-    assert "wake of slot 4 is well" in said(ended)[0]
+    assert "wake of slot 4 recovered" in said(ended)[0]
     assert said(host.ok("tick")) == []
 
 
@@ -103,7 +103,7 @@ def test_an_undelivered_update_is_said_once_and_so_is_its_end(
     backend.well()
     ended = host.ok("tick")
     assert len(said(ended)) == 1
-    assert "well" in said(ended)[0]
+    assert "recovered" in said(ended)[0]
 
 
 def test_a_delivery_by_the_agents_own_command_ends_the_fault_too(
@@ -117,7 +117,7 @@ def test_a_delivery_by_the_agents_own_command_ends_the_fault_too(
     assert host.ok("complete", "--json").json["delivered"] is True
     ended = host.ok("tick")
     assert len(said(ended)) == 1
-    assert "well" in said(ended)[0]
+    assert "recovered" in said(ended)[0]
 
 
 def test_a_refusal_of_what_an_agent_queued_is_news(

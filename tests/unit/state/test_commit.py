@@ -55,7 +55,7 @@ def work(commit: GroupCommit, *jobs: Callable[[], object]) -> list[State]:
         try:
             job()
         finally:
-            commit.call(partial(left.remove, job))
+            commit.call(partial(left.remove, job), lambda _: None)
             commit.stop_work()
             commit.recheck()
 
@@ -151,9 +151,13 @@ def test_what_is_done_later_is_done_by_the_owner_after_the_save(commit, path):
     seen: list[object] = []
 
     def job() -> None:
-        commit.later(add("a"), lambda result: seen.append((result, on_disk(path).configured)))
-        commit.later(add("b"), lambda result: seen.append((result, threading.current_thread())))
-        commit.call(lambda: seen.append("called"))
+        commit.later(
+            add("a"), lambda result: seen.append((result, on_disk(path).configured)), seen.append
+        )
+        commit.later(
+            add("b"), lambda result: seen.append((result, threading.current_thread())), seen.append
+        )
+        commit.call(lambda: seen.append("called"), seen.append)
 
     work(commit, job)
     assert seen == [
@@ -166,7 +170,7 @@ def test_what_is_done_later_is_done_by_the_owner_after_the_save(commit, path):
 def test_a_call_alone_writes_nothing(commit, path):
     """Having something called isn't a change."""
     called = []
-    assert work(commit, lambda: commit.call(lambda: called.append(1))) == []
+    assert work(commit, lambda: commit.call(lambda: called.append(1), called.append)) == []
     assert called == [1]
     assert not path.exists()
 
@@ -304,12 +308,15 @@ def test_a_bug_in_what_a_worker_waits_for_is_that_workers(commit, path):
 
 
 def test_after_the_end_nobody_waits_in_vain(commit):
-    """A worker that comes late gets the error at once instead of waiting for ever."""
+    """Whoever comes late gets the error at once instead of waiting for ever."""
+    late: list[BaseException] = []
     commit.close(StateError("stopped"))
     with pytest.raises(StateError, match="stopped"):
         commit.commit(add("a"))
-    commit.later(add("a"), lambda _: None)
-    commit.call(lambda: None)
+    commit.later(add("a"), lambda _: None, late.append)
+    commit.call(lambda: None, late.append)
+    commit.call_at_once(lambda: None, late.append)
+    assert [str(error) for error in late] == ["stopped"] * 3
 
 
 def test_who_waits_at_the_end_gets_the_error(commit):
@@ -332,7 +339,7 @@ def test_who_waits_at_the_end_gets_the_error(commit):
     assert [str(error) for error in errors] == ["stopped"]
 
 
-def test_a_nudge_makes_the_owner_look_again(commit):
+def test_a_recheck_makes_the_owner_look_again(commit):
     """It ends when it is done, also if nothing was handed in."""
     over: list[bool] = []
 
