@@ -47,7 +47,7 @@ def path(context: typer.Context) -> int:
     Example:
       $EDITOR "$(hfcal config path)"
     """
-    from hfcal.config.settings import config_path, exists
+    from hfcal.config.paths import config_path, exists
 
     shared = global_options(context)
     found = config_path(shared.options(), os.environ)
@@ -73,7 +73,7 @@ def set_(
       hfcal config set wake.timeout 60s
     """
     from hfcal.config.file import change, names_in
-    from hfcal.config.settings import config_path
+    from hfcal.config.paths import config_path
     from hfcal.wake.wakers import check_wakes
 
     shared = global_options(context)
@@ -121,7 +121,7 @@ def init(
     """
     from hfcal.cli.setup import Answers, try_backend
     from hfcal.config.file import check, new_text, save
-    from hfcal.config.settings import config_path, exists
+    from hfcal.config.paths import config_path, exists
     from hfcal.errors import ConfigError
     from hfcal.wake.wakers import check_wakes
 

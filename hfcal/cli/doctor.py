@@ -19,7 +19,8 @@ def doctor(context: typer.Context) -> int:
     Example:
       hfcal doctor
     """
-    from hfcal.config.settings import config_path, load
+    from hfcal.config.load import load
+    from hfcal.config.paths import config_path
     from hfcal.doctor import Host, examine
     from hfcal.doctor.render import finding_lines, findings_document
 

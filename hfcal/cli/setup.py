@@ -14,7 +14,8 @@ import typer
 
 from hfcal.cli.shared import GlobalOptions, require_text
 from hfcal.config import values as readers
-from hfcal.config.settings import KEYS, from_option, read_key_file
+from hfcal.config.load import read_key_file
+from hfcal.config.settings import KEYS, from_option
 from hfcal.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ class GlobalOptions:
         self, pass_over: Callable[[HfcalError], None] | None = None, text: str | None = None
     ) -> Settings:
         """All settings; see `hfcal.config.settings.load`."""
-        from hfcal.config.settings import load
+        from hfcal.config.load import load
 
         settings = load(self.options(), os.environ, pass_over=pass_over, text=text)
         if settings.log_file is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Collection
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,6 @@ from hfcal.cli.shared import GlobalOptions, can_draw, global_options, print_json
 from hfcal.errors import HfcalError, InterruptedByUserError, StateError
 
 if TYPE_CHECKING:
-    from hfcal.backend.pool import Workers
-    from hfcal.config.settings import Settings
     from hfcal.core.report import TickReport
     from hfcal.engine.tick import Tick
 
@@ -47,7 +45,10 @@ def tick(
 
         report = run_dry(settings, shared.state_file(settings).read())
     else:
-        job = tick_maker(shared, settings)(())
+        from hfcal.engine.factory import TickFactory
+
+        open_state = partial(shared.state_file, settings, share=True)
+        job = TickFactory(settings, open_state, answer_on_stdout=shared.json).make(())
         _stop_on_signals(job)
         if settings.log_file is not None:
             from hfcal.views.log import keep_fault
@@ -72,44 +73,6 @@ def tick(
             _tell_log_fault(job)
     _show(report, shared)
     return exit_code(report)
-
-
-def tick_maker(shared: GlobalOptions, settings: Settings) -> Callable[[Collection[Tick]], Tick]:
-    """Makes ticks by the settings, which are checked once; they share their connections.
-
-    Returns:
-        What makes a tick, given those that are still under way.
-    """
-    from hfcal.backend.pool import make_workers
-    from hfcal.config.settings import with_present_key
-    from hfcal.engine.tick import Tick
-    from hfcal.system.program import own_program
-    from hfcal.wake.message import Commands
-    from hfcal.wake.wakers import Wakers
-
-    wakers = Wakers(settings, answer_on_stdout=shared.json)
-    files = [shared.state_file(settings, share=True)]
-    commands = Commands(own_program(), files[0].path, settings.config_file)
-    workers = make_workers(settings)
-    outdated: list[Workers] = []
-
-    def make(under_way: Collection[Tick]) -> Tick:
-        nonlocal settings, workers
-        fresh = with_present_key(settings)
-        if fresh is not settings:  # a person fixed it, and a watch goes on with it
-            outdated.append(workers)
-            settings, workers = fresh, make_workers(fresh)
-        while outdated and not under_way:
-            outdated.pop().close()
-        # A tick has its state file for itself; what that knows is of use to a later one.
-        state_file = next((f for f in files if all(f is not t.file for t in under_way)), None)
-        if state_file is None:
-            state_file = shared.state_file(settings, share=True)
-            files.append(state_file)
-        wakes = wakers.parallel - sum(tick.permits.taken for tick in under_way)
-        return Tick(settings, state_file, wakers, commands, workers, max(0, wakes))
-
-    return make
 
 
 def exit_code(report: TickReport) -> int:

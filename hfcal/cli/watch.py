@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
 from hfcal.cli.shared import can_draw, global_options
-from hfcal.cli.tick import tick_maker
 
 if TYPE_CHECKING:
     from hfcal.engine.tick import Tick
@@ -32,6 +32,7 @@ def watch(
     """
     import gc
 
+    from hfcal.engine.factory import TickFactory
     from hfcal.engine.watch import Watch
     from hfcal.views.screens import JsonScreen, LineScreen
 
@@ -40,12 +41,13 @@ def watch(
     settings = shared.settings()
     settings.require_backend()
     settings.require_agents()
-    make_tick = tick_maker(shared, settings)
+    open_state = partial(shared.state_file, settings, share=True)
+    factory = TickFactory(settings, open_state, answer_on_stdout=shared.json)
     gc.set_threshold(700)  # unlike the commands that end soon
 
     def make(under_way: Collection[Tick]) -> Tick:
         _tidy()
-        return make_tick(under_way)
+        return factory.make(under_way)
 
     every, log = settings.heartbeat_interval, settings.log_file is not None
     if shared.json:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfcal.config import values as readers
-from hfcal.config.settings import KEYS, Options, Settings, absolute, load
+from hfcal.config.load import load
+from hfcal.config.paths import absolute
+from hfcal.config.settings import KEYS, Options, Settings
 from hfcal.config.table import ADAPTERS
 from hfcal.config.toml_edit import Names, changed, dotted, quoted, written
 from hfcal.errors import ConfigError, UsageError

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from hfcal.config.file import check, read_text
-from hfcal.config.settings import Settings, exists
+from hfcal.config.paths import exists
+from hfcal.config.settings import Settings
 from hfcal.core.records import State
 from hfcal.errors import ConfigError, HfcalError, StateError, UnreadableConfigError
 from hfcal.state.file import StateFile

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfcal.config.settings import SYSTEM_STATE
+from hfcal.config.paths import SYSTEM_STATE
 from hfcal.errors import ConfigError
 from hfcal.service.hardening import hardening
 from hfcal.service.installed import Installed

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from hfcal.config.settings import KEYS, SYSTEM_STATE, Options, Settings, load
+from hfcal.config.load import load
+from hfcal.config.paths import SYSTEM_STATE
+from hfcal.config.settings import KEYS, Options, Settings
 from hfcal.errors import ConfigError
 from hfcal.service.crontab import crontab
 from hfcal.service.installed import Installed

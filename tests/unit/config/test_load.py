@@ -1,4 +1,4 @@
-"""hfcal.config.settings: option, environment, config file, default become one set of settings."""
+"""hfcal.config.load: option, environment, config file, default become one set of settings."""
 
 import os
 import pwd
@@ -12,8 +12,10 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfcal.config import settings as module
-from hfcal.config.settings import KEYS, Options, Settings, config_path, load
+from hfcal.config import paths
+from hfcal.config.load import load
+from hfcal.config.paths import config_path
+from hfcal.config.settings import KEYS, Options, Settings
 from hfcal.config.values import duration
 from hfcal.errors import ConfigError, HfcalError, UsageError
 from tests.unit.support import thorough
@@ -31,8 +33,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "home"
     place.mkdir()
     monkeypatch.setenv("HOME", str(place))
-    monkeypatch.setattr(module, "SYSTEM_CONFIG", tmp_path / "etc" / "config.toml")
-    monkeypatch.setattr(module, "SYSTEM_STATE", tmp_path / "lib" / "state.json")
+    monkeypatch.setattr(paths, "SYSTEM_CONFIG", tmp_path / "etc" / "config.toml")
+    monkeypatch.setattr(paths, "SYSTEM_STATE", tmp_path / "lib" / "state.json")
     return place
 
 
@@ -185,8 +187,8 @@ def test_the_users_config_is_used_before_the_hosts(home):
     mine = home / ".config" / "hfcal" / "config.toml"
     assert config_path(Options(), {}) == mine
     assert settle().config_file is None
-    module.SYSTEM_CONFIG.parent.mkdir()
-    module.SYSTEM_CONFIG.write_text('claw_identifier = "host"', encoding="utf-8")
+    paths.SYSTEM_CONFIG.parent.mkdir()
+    paths.SYSTEM_CONFIG.write_text('claw_identifier = "host"', encoding="utf-8")
     assert settle().claw_identifier == "host"
     mine.parent.mkdir(parents=True)
     mine.write_text('claw_identifier = "mine"', encoding="utf-8")
@@ -499,9 +501,9 @@ def test_the_state_is_in_the_users_state_directory(home):
 
 def test_the_hosts_config_has_the_hosts_state():
     """/var/lib/hfcal/state.json when the config is /etc/hfcal/config.toml."""
-    module.SYSTEM_CONFIG.parent.mkdir()
-    module.SYSTEM_CONFIG.write_text("", encoding="utf-8")
-    assert settle().state_file == module.SYSTEM_STATE
+    paths.SYSTEM_CONFIG.parent.mkdir()
+    paths.SYSTEM_CONFIG.write_text("", encoding="utf-8")
+    assert settle().state_file == paths.SYSTEM_STATE
     assert settle(HFCAL_STATE="/else/where").state_file == Path("/else/where")
 
 
@@ -569,9 +571,9 @@ def test_without_a_word_the_default_is_found_all_the_same(config, home):
 @pytest.mark.parametrize("text", ["odd = ", "unknown = 1\n"])
 def test_a_broken_config_of_the_host_still_means_the_hosts_state(text):
     """The default is /var/lib/hfcal/state.json while the config is /etc/hfcal/config.toml."""
-    module.SYSTEM_CONFIG.parent.mkdir()
-    module.SYSTEM_CONFIG.write_text(text, encoding="utf-8")
-    assert load(Options(), {}, pass_over=lambda _: None).state_file == module.SYSTEM_STATE
+    paths.SYSTEM_CONFIG.parent.mkdir()
+    paths.SYSTEM_CONFIG.write_text(text, encoding="utf-8")
+    assert load(Options(), {}, pass_over=lambda _: None).state_file == paths.SYSTEM_STATE
 
 
 def test_what_can_be_read_counts_beside_what_cannot(config):
