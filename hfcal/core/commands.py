@@ -1,14 +1,15 @@
-"""What becomes of an agent's word: whose slot it is about, and what it changes; pure.
+"""What becomes of an agent's command: which slot it is about, and what it changes; pure.
 
 Rules: docs/contract.md, Agents' commands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hfcal.clock import Moment, rfc3339
-from hfcal.core import transitions as course
+from hfcal.core import transitions
 from hfcal.core.ids import SlotRef
 from hfcal.core.outbox import refused_before
 from hfcal.core.records import AgentState, Ended, State
@@ -38,6 +39,16 @@ class AgentCommand:
     minutes: int | None = None
     reason: str = ""
     summary: str = ""
+
+    @property
+    def status(self) -> str:
+        """What the backend is told."""
+        return STATUS[self.verb]
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends the slot."""
+        return self.verb in {"complete", "abort"}
 
 
 @dataclass
@@ -103,8 +114,11 @@ def find_agent(state: State, ident: str | None) -> str:
     )
 
 
-def apply(state: State, agent_id: str, request: AgentCommand, moment: Moment) -> AcceptedCommand:
+def apply(state: State, agent_id: str, command: AgentCommand, moment: Moment) -> AcceptedCommand:
     """Take the agent's word into the state.
+
+    An agent's word is true even when it is unexpected, so the end of a slot that isn't active is
+    taken in the cases of `_INACTIVE`, the first that fits.
 
     Raises:
         NoActiveSlotError: The agent has no active slot.
@@ -112,54 +126,108 @@ def apply(state: State, agent_id: str, request: AgentCommand, moment: Moment) ->
     """
     agent = state.agents.get(agent_id, AgentState())
     active = agent.active
-    if active is not None and (request.slot is None or active.ref.named(request.slot)):
-        if request.verb in {"complete", "abort"}:
-            return _ended(
-                request, agent_id, course.end_active(state, agent_id, _word(request), moment)
-            )
-        return _paused_or_resumed(state, agent_id, request, active.ref, moment)
-    if request.slot is not None and request.verb in {"complete", "abort"}:
-        accepted = _accept_other(state, agent_id, agent, request, moment)
-        if accepted is not None:
-            return accepted
-    raise _not_active(state, agent_id, agent, request)
+    if active is not None and (command.slot is None or active.ref.named(command.slot)):
+        if command.ends:
+            end = transitions.end_active(state, agent_id, _slot_end(command), moment)
+            return _accepted(command, agent_id, end)
+        return _paused_or_resumed(state, agent_id, command, active.ref, moment)
+    if command.slot is not None and command.ends:
+        said = _Said(state, agent_id, agent, command, command.slot, moment)
+        for case in _INACTIVE:
+            accepted = case(said)
+            if accepted is not None:
+                return accepted
+    raise _not_active(state, agent_id, agent, command)
 
 
-def _accept_other(
-    state: State, agent_id: str, agent: AgentState, request: AgentCommand, moment: Moment
-) -> AcceptedCommand | None:
-    """The end of a slot that isn't active: true all the same, or known already."""
-    ident = request.slot or ""
-    failed = next((f for f in agent.failed_wakes if f.ref.named(ident)), None)
-    ended = next((e for e in agent.ended_slots if e.ref.named(ident)), None)
-    untold = failed or (ended if ended is not None and ended.uncertain else None)
-    if untold is not None:
-        ref, word = untold.ref, _word(request)
-        return _ended(
-            request,
-            agent_id,
-            course.end_inactive(state, agent_id, ref, word, moment, announce=True),
+@dataclass(frozen=True)
+class _Said:
+    """The end of a slot that isn't the agent's active one, as an agent said it."""
+
+    state: State
+    agent_id: str
+    agent: AgentState
+    command: AgentCommand
+    ident: str
+    moment: Moment
+
+    def end(self, ref: SlotRef, slot_end: SlotEnd, *, announce: bool) -> AcceptedCommand:
+        """Take the end."""
+        end = transitions.end_inactive(
+            self.state, self.agent_id, ref, slot_end, self.moment, announce=announce
         )
-    if ended is not None:
-        return _said_before(agent, agent_id, ended, request)
-    for other, theirs in state.agents.items():
-        if other != agent_id and _knows(theirs, ident):
+        return _accepted(self.command, self.agent_id, end)
+
+
+def _wake_failed_or_uncertain(said: _Said) -> AcceptedCommand | None:
+    """Its wake was reported failed, or nobody knows: it was woken, so the slot has run."""
+    failed = next((f for f in said.agent.failed_wakes if f.ref.named(said.ident)), None)
+    ended = _ended_by(said.agent, said.ident)
+    if failed is not None:
+        return said.end(failed.ref, _slot_end(said.command), announce=True)
+    if ended is not None and ended.uncertain:
+        return said.end(ended.ref, _slot_end(said.command), announce=True)
+    return None
+
+
+def _said_before(said: _Said) -> AcceptedCommand | None:
+    """It ended here: agents repeat after a time-out. Another end than the first is refused.
+
+    Raises:
+        NoActiveSlotError: It ended in the other way.
+        WrongSlotError: The same, and another slot is active.
+    """
+    ended = _ended_by(said.agent, said.ident)
+    if ended is None:
+        return None
+    if ended.status != said.command.status:
+        raise _not_active(said.state, said.agent_id, said.agent, said.command)
+    again = _already(said.agent, said.agent_id, ended.ref, said.command)
+    again.duration = ended.duration
+    if again.delivered and ended.accepted is None:
+        again.delivered = False
+        again.fault = Fault("undelivered", "it was dropped by hand, so the backend is never told")
+    return again
+
+
+def _anothers(said: _Said) -> None:
+    """It is, or was, another agent's.
+
+    Raises:
+        WrongSlotError: It is.
+    """
+    for other, theirs in said.state.agents.items():
+        if other != said.agent_id and _knows(theirs, said.ident):
             raise WrongSlotError(
-                f"slot {ident} is agent {other}'s, not {agent_id}'s; nothing was changed"
+                f"slot {said.ident} is agent {other}'s, not {said.agent_id}'s; nothing was changed"
             )
-    young = 0 <= moment.wall - state.created < YOUNG
-    if request.verb != "complete" or not young or request.agent_id is None:
+
+
+def _unknown_to_a_young_state(said: _Said) -> AcceptedCommand | None:
+    """It may have run before the state was lost; an `ongoing` might reopen it."""
+    command = said.command
+    young = 0 <= said.moment.wall - said.state.created < YOUNG
+    if command.verb != "complete" or not young or command.agent_id is None:
         return None
     try:
-        ref = SlotRef.from_ident(ident)
+        ref = SlotRef.from_ident(said.ident)
     except ValueError:
         return None
-    word = SlotEnd(
-        "finished", request.minutes, "not known here; by the agent's word", request.summary
-    )
-    return _ended(
-        request, agent_id, course.end_inactive(state, agent_id, ref, word, moment, announce=False)
-    )
+    reason = "not known here; by the agent's word"
+    slot_end = SlotEnd("finished", command.minutes, reason, command.summary)
+    return said.end(ref, slot_end, announce=False)
+
+
+_INACTIVE: tuple[Callable[[_Said], AcceptedCommand | None], ...] = (
+    _wake_failed_or_uncertain,
+    _said_before,
+    _anothers,
+    _unknown_to_a_young_state,
+)
+
+
+def _ended_by(agent: AgentState, ident: str) -> Ended | None:
+    return next((e for e in agent.ended_slots if e.ref.named(ident)), None)
 
 
 def _knows(agent: AgentState, ident: str) -> bool:
@@ -171,29 +239,16 @@ def _knows(agent: AgentState, ident: str) -> bool:
     return any(ref.named(ident) for ref in refs)
 
 
-def _said_before(
-    agent: AgentState, agent_id: str, ended: Ended, request: AgentCommand
-) -> AcceptedCommand | None:
-    if ended.status != STATUS[request.verb]:
-        return None
-    said = _already(agent, agent_id, ended.ref, request)
-    said.duration = ended.duration
-    if said.delivered and ended.accepted is None:
-        said.delivered = False
-        said.fault = Fault("undelivered", "it was dropped by hand, so the backend is never told")
-    return said
-
-
 def _already(
-    agent: AgentState, agent_id: str, ref: SlotRef, request: AgentCommand
+    agent: AgentState, agent_id: str, ref: SlotRef, command: AgentCommand
 ) -> AcceptedCommand:
     """What became of the same word, said before: it waits, was refused, or arrived."""
-    status = STATUS[request.verb]
+    status = command.status
     refusal = refused_before(agent, ref, status)
     said = [u.number for u in agent.queue if u.ref.same(ref) and u.status == status]
     return AcceptedCommand(
         agent_id,
-        request.slot or ref.ident,
+        command.slot or ref.ident,
         status,
         already=True,
         update=said[-1] if said else None,
@@ -204,41 +259,43 @@ def _already(
 
 
 def _paused_or_resumed(
-    state: State, agent_id: str, request: AgentCommand, ref: SlotRef, moment: Moment
+    state: State, agent_id: str, command: AgentCommand, ref: SlotRef, moment: Moment
 ) -> AcceptedCommand:
     agent = state.agent(agent_id)
-    change = course.pause if request.verb == "pause" else course.resume
-    update = change(state, agent_id, moment, request.reason)
+    change = transitions.pause if command.verb == "pause" else transitions.resume
+    update = change(state, agent_id, moment, command.reason)
     if update is None:
-        return _already(agent, agent_id, ref, request)
+        return _already(agent, agent_id, ref, command)
     return AcceptedCommand(
-        agent_id, request.slot or ref.ident, STATUS[request.verb], update=update.number
+        agent_id, command.slot or ref.ident, command.status, update=update.number
     )
 
 
-def _ended(request: AgentCommand, agent_id: str, ending: course.AcceptedEnd) -> AcceptedCommand:
+def _accepted(
+    command: AgentCommand, agent_id: str, end: transitions.AcceptedEnd
+) -> AcceptedCommand:
     return AcceptedCommand(
         agent_id,
-        request.slot or ending.ident,
-        ending.status,
-        ending.duration,
-        update=ending.update,
+        command.slot or end.ident,
+        end.status,
+        end.duration,
+        update=end.update,
     )
 
 
-def _word(request: AgentCommand) -> SlotEnd:
-    return SlotEnd(STATUS[request.verb], request.minutes, request.reason, request.summary)
+def _slot_end(command: AgentCommand) -> SlotEnd:
+    return SlotEnd(command.status, command.minutes, command.reason, command.summary)
 
 
 def _not_active(
-    state: State, agent_id: str, agent: AgentState, request: AgentCommand
+    state: State, agent_id: str, agent: AgentState, command: AgentCommand
 ) -> NoActiveSlotError | WrongSlotError:
     active = agent.active
-    ended = next((e for e in agent.ended_slots if request.slot and e.ref.named(request.slot)), None)
-    past = f"; {request.slot} {ended.status} here at {rfc3339(ended.at)}" if ended else ""
+    ended = _ended_by(agent, command.slot or "")
+    past = f"; {command.slot} {ended.status} here at {rfc3339(ended.at)}" if ended else ""
     if active is not None:
         return WrongSlotError(
-            f"agent {agent_id} is at slot {active.ref.ident}, not at {request.slot}{past}; "
+            f"agent {agent_id} is at slot {active.ref.ident}, not at {command.slot}{past}; "
             f"nothing was changed"
         )
     others = [a for a, s in state.agents.items() if s.active is not None]

@@ -1,8 +1,23 @@
-"""The course of an agent's slot, by its word: begun, paused, resumed, ended.
+"""Every edge of a slot's life here; pure: records in, records changed.
 
-Each is queued for the backend.
+                               adopt (the backend says that it runs)
+                             ┌────────────────────────────┐
+                             │                            ▼
+    listed ── remember ──▶ waking ── confirm_woken ──▶ ongoing ◀── resume ── paused
+       ▲                     │       mark_woken_by_backend │ ── pause ──────▶  │
+       │  note_wake_failed   │                             │ requeue_state     │
+       └──── (failed wake) ◀─┤                             │ (taken back to    │
+                             │ abort_uncertain             │  pending there)   │
+                             ▼                             ▼                   ▼
+                           ended ◀── end_active, abandon_if_overdue, resolve ──┘
+                             ▲
+                             └── end_inactive (an agent ends what isn't its active slot)
 
-Pure: records in, records changed, no I/O. Each function is called inside one transaction.
+`waking`, `ongoing` and `paused` are states of the agent's active slot (`records.ActiveState`); a
+failed wake is kept in `failed_wakes`, an ended slot in `ended_slots`, both until `core.memory`
+forgets them. Edges that the backend has to hear of queue an update in the same change.
+
+Each function is called inside one transaction. Rules: docs/contract.md, Scheduling.
 """
 
 from __future__ import annotations

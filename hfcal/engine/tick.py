@@ -18,8 +18,7 @@ from hfcal.backend.pool import Workers
 from hfcal.clock import now, zone_of
 from hfcal.config.risks import RISKS, risks_of
 from hfcal.config.settings import Settings
-from hfcal.core import memory, transitions
-from hfcal.core import sync as syncing
+from hfcal.core import memory, sync, transitions
 from hfcal.core.health import hold_in_force
 from hfcal.core.notices import Notice
 from hfcal.core.outbox import has_work
@@ -224,7 +223,7 @@ class Tick:
             self._submit_sync()
         self._work(lambda: not self._running and not self._sync_pending)
         state = self.file.peek()
-        if not self._sync_asked and syncing.id_missing(state, now().wall):
+        if not self._sync_asked and sync.id_missing(state, now().wall):
             self._submit_sync()
             self._work(lambda: not self._sync_pending)
         # Whoever found a lock taken left its update to the holder: look once more.
@@ -235,7 +234,7 @@ class Tick:
 
     def _ask_first(self) -> bool:
         """Whether `/calendar/sync` has to be asked before anything else."""
-        return not self.file.exists() or syncing.comes_first(self.file.peek(), now().wall)
+        return not self.file.exists() or sync.comes_first(self.file.peek(), now().wall)
 
     def _prepare(self, state: State) -> None:
         """The first change: whom to expect, what ended by itself, who is asked in which order."""
@@ -286,7 +285,7 @@ class Tick:
                 self._first_news.append(Notice("", risk.message, f"docs/doctor.md#{risk.code}"))
 
     def _sync_is_due(self) -> bool:
-        return not self._sync_asked and syncing.is_due(self.file.peek(), now().wall)
+        return not self._sync_asked and sync.is_due(self.file.peek(), now().wall)
 
     def _start(self, agent_pass: AgentPass) -> None:
         self._running.add(agent_pass)
@@ -380,7 +379,7 @@ class Tick:
     def _take_over(self, state: State, schedules: dict[str, list[Slot]]) -> None:
         ours = {*state.agents, *self.settings.agents}
         listed = {a: found for a, found in schedules.items() if a in ours}
-        adopted, news = syncing.take_over(state, listed, now())
+        adopted, news = sync.take_over(state, listed, now())
         self.adopted.update(adopted)
         self._news += news
 
@@ -393,4 +392,4 @@ def _configured(settings: Settings, state: State) -> list[str]:
 
 
 def _note_no_sync(state: State, fault: Fault) -> None:
-    syncing.note_failed(state, fault, now().wall)
+    sync.note_failed(state, fault, now().wall)

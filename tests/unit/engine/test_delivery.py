@@ -21,8 +21,7 @@ from hypothesis.stateful import (
 )
 
 from hfcal.clock import Moment
-from hfcal.core import commands as words
-from hfcal.core import memory, transitions
+from hfcal.core import commands, memory, transitions
 from hfcal.core.commands import AgentCommand, apply
 from hfcal.core.ids import SlotRef
 from hfcal.core.outbox import enqueue, learn, unresolved
@@ -313,7 +312,7 @@ def test_an_end_that_is_said_again_is_sent_once(verb, delivered):
                 apply(state, "a", AgentCommand(verb, "a", "12"), at()).already
             )
         )
-    end = words.STATUS[verb]
+    end = commands.STATUS[verb]
     assert said == [False, True]
     assert bridge.told.count(("12", end)) == 1
     assert ("12", "ongoing") not in bridge.told[bridge.told.index(("12", end)) :]
@@ -483,7 +482,7 @@ class Host(RuleBasedStateMachine):
             event = happens.get(self.disk.saves - began)
             if event == "killed":
                 raise KilledError
-            if event in words.STATUS and self.woken:
+            if event in commands.STATUS and self.woken:
                 self.disk.between = lambda: None
                 number = max(self.woken)
                 request = AgentCommand(event, "a", self.woken[number])
@@ -588,7 +587,7 @@ class Host(RuleBasedStateMachine):
             if accepted.update is not None and request.verb in {"complete", "abort"}:
                 assert number is not None
                 run = self.backend.slots[number].run
-                self.promised.setdefault((number, run), words.STATUS[request.verb])
+                self.promised.setdefault((number, run), commands.STATUS[request.verb])
 
         save(accept)
 

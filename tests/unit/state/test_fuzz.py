@@ -20,7 +20,6 @@ from hfcal.backend.pool import Workers
 from hfcal.clock import EARLIEST, FARTHEST, Moment, now
 from hfcal.config.settings import Settings
 from hfcal.core import memory, outbox, transitions
-from hfcal.core import transitions as course
 from hfcal.core.commands import AcceptedCommand, AgentCommand, apply
 from hfcal.core.health import stale_agents
 from hfcal.core.ids import SlotRef, valid_agent_id
@@ -433,12 +432,14 @@ def slot_steps(agent_id: str, moment: Moment) -> Mapping[str, Callable[[State], 
         "abandon": lambda s: transitions.abandon_if_overdue(s, agent_id, 4 * HOUR, moment),
         "woken": lambda s: transitions.note_woken(s, agent_id, key, moment),
         "failed": lambda s: transitions.note_wake_failed(s, agent_id, key, "no", moment),
-        "end": lambda s: course.end_active(s, agent_id, course.SlotEnd("finished"), moment),
-        "other": lambda s: course.end_inactive(
-            s, agent_id, ref(12), course.SlotEnd("aborted"), moment, announce=True
+        "end": lambda s: transitions.end_active(
+            s, agent_id, transitions.SlotEnd("finished"), moment
         ),
-        "pause": lambda s: course.pause(s, agent_id, moment),
-        "resume": lambda s: course.resume(s, agent_id, moment),
+        "other": lambda s: transitions.end_inactive(
+            s, agent_id, ref(12), transitions.SlotEnd("aborted"), moment, announce=True
+        ),
+        "pause": lambda s: transitions.pause(s, agent_id, moment),
+        "resume": lambda s: transitions.resume(s, agent_id, moment),
         "again": lambda s: transitions.requeue_state(s, agent_id, moment),
         "resolve": lambda s: transitions.resolve(s, agent_id, SlotStatus.SKIPPED, moment),
         "give up": lambda s: transitions.abort_uncertain(s, agent_id, moment),
