@@ -42,7 +42,7 @@ class AgentCommand:
 
     @property
     def status(self) -> str:
-        """What the backend is told."""
+        """What is reported to the backend."""
         return STATUS[self.verb]
 
     @property
@@ -58,8 +58,8 @@ class AcceptedCommand:
     Attributes:
         agent_id: The agent.
         slot: The ident that the caller used, else the present one.
-        status: The status told to the backend.
-        duration: The `actual_duration` told.
+        status: The status reported to the backend.
+        duration: The `actual_duration` reported.
         already: It had been said before; nothing is sent.
         update: The number of the queued update; None when nothing is sent.
         delivered: The backend has it.
@@ -160,7 +160,7 @@ class _Said:
 
 
 def _wake_failed_or_uncertain(said: _Said) -> AcceptedCommand | None:
-    """Its wake was reported failed, or nobody knows: it was woken, so the slot has run."""
+    """Its wake was reported failed, or is uncertain: it was woken, so the slot has run."""
     failed = next((f for f in said.agent.failed_wakes if f.ref.named(said.ident)), None)
     ended = _ended_by(said.agent, said.ident)
     if failed is not None:

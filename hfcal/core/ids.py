@@ -1,6 +1,6 @@
 """Which slot and which agent: the ids of the protocol (docs/protocol.md, Slot).
 
-Apart from `model`, since commands that read no answer start faster without that.
+Apart from `core.protocol`, since commands that read no answer start faster without that.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def valid_real_id(value: object) -> TypeGuard[int]:
 
 
 def valid_agent_id(value: object) -> bool:
-    """Whether `value` can be an agent id, as `AGENT_IDS` tells people."""
+    """Whether `value` can be an agent id, as `AGENT_IDS` says to people."""
     return (
         isinstance(value, str)
         and 1 <= len(value) <= 128

@@ -1,9 +1,7 @@
-"""What happens to a slot here: remembered, woken, adopted, resolved, abandoned, forgotten.
+"""What is kept of slots, for how long, and what a listing adds to it; pure.
 
-What its agent does at it is in `hfcal.core.transitions`.
-
-Pure: records in, records changed, no I/O. Each function is one step of docs/contract.md,
-Scheduling, and is called inside one transaction.
+What changes a slot's state is in `core.transitions`. Each function is called inside a transaction.
+Rules: docs/contract.md, Scheduling.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ DAY = 86_400.0
 
 
 def note_listed(state: State, agent_id: str, slots: Iterable[Slot], now: Moment) -> None:
-    """Take over what a heartbeat tells of remembered slots: their ids, and that they are listed."""
+    """Take over what a heartbeat says of remembered slots: their ids, and that they are listed."""
     agent = state.agent(agent_id)
     for slot in slots:
         learn_listed(state, agent_id, slot, now)
@@ -63,7 +61,7 @@ def learn_listed(state: State, agent_id: str, slot: Slot, now: Moment) -> None:
 
 
 def trim_history(state: State, cap: int) -> None:
-    """Keep the newest `cap` entries; what tells of a waiting update stays as well."""
+    """Keep the newest `cap` entries; what is about a waiting update stays as well."""
     excess = len(state.history) - cap
     if excess > 0:
         older, newer = state.history[:excess], state.history[excess:]

@@ -1,4 +1,4 @@
-"""What is new enough to tell: cron mails what is printed, so a fault that lasts is said once.
+"""What is news: cron mails what is printed, so a fault that lasts is said once.
 
 News is a fault that began, changed or ended, and once an hour one that lasts.
 """
@@ -21,7 +21,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Notice:
-    """One thing to tell.
+    """One piece of news.
 
     Attributes:
         agent_id: Whom it is about; empty when it is about no single agent.
@@ -52,7 +52,7 @@ def record_fault(
         wall: The present time.
 
     Returns:
-        What to tell, if it is news.
+        The notice, if it is news.
     """
     known = troubles.get(about)
     if known is None or known.kind != kind:
@@ -91,7 +91,7 @@ def group_alike(messages: Iterable[tuple[str, str]]) -> list[tuple[str, list[str
     From four on, messages that differ only by the names of agent and slot count as one.
 
     Args:
-        messages: Pairs of an agent id, which may be empty, and what is to be told.
+        messages: Pairs of an agent id, which may be empty, and a message.
     """
     alike: dict[str, list[tuple[str, str]]] = {}
     for agent_id, message in messages:

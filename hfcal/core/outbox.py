@@ -44,7 +44,7 @@ class Sending:
     Attributes:
         number: The update's number.
         ref: The slot's ids as they are now.
-        status: The status to tell.
+        status: The status to report.
         body: The request's body.
         repeat: An earlier try may have taken effect, so 409 means that it did.
     """
@@ -63,7 +63,7 @@ class Result:
     Attributes:
         sending: The try.
         fault: Why it failed; None when the backend accepted.
-        real_id: The slot's real id, if the answer told it.
+        real_id: The slot's real id, if the answer has it.
         sent: Whether it was tried at all.
     """
 
@@ -80,7 +80,7 @@ class Delivery:
     Attributes:
         agent_id: Whose update.
         slot: The slot's ident.
-        status: The status told.
+        status: The status reported.
         number: The update's number.
         delivered: The backend has it.
         refused: The backend refused it for good.

@@ -1,4 +1,4 @@
-"""The records in the state file, as plain dataclasses; docs/state.md tells each field.
+"""The records in the state file, as plain dataclasses; docs/state.md describes each field.
 
 Times are seconds since 1970 (wall), starts are moments by both clocks.
 """
@@ -43,7 +43,7 @@ class ActiveState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of the update that told the backend of an end."""
+    """What became of the update that reports an end to the backend."""
 
     DELIVERED = "delivered"
     QUEUED = "queued"
@@ -173,8 +173,8 @@ class Ended(Record):
         at: When.
         listed: When the backend listed it last, at or after its end.
         accepted: When the backend accepted the end, by both clocks; None until then.
-        duration: The `actual_duration` told, if it was finished.
-        uncertain: It was given up as nobody knows whether it was woken; the agent may still tell.
+        duration: The `actual_duration` reported, if it was finished.
+        uncertain: It was given up, as no one knows whether the agent was woken; it may still say.
     """
 
     ref: SlotRef
@@ -247,7 +247,7 @@ class AgentState(Record):
         good_heartbeat: When one was last answered well.
         error: Why the last heartbeat failed; empty if it didn't.
         error_kind: Its kind.
-        unsent_agent_status: The agent status that the backend has yet to be told.
+        unsent_agent_status: The agent status that has yet to be reported to the backend.
         troubles: Faults that last, by what they are about.
     """
 

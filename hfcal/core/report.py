@@ -36,7 +36,7 @@ class AgentReport:
         due_at: When that slot is due (wall), while waiting.
         reason: Why, for `skipped` and `resolved`.
         error: What failed.
-        known: The error lasts, and was told before.
+        known: The error lasts, and was reported before.
         warnings: What was odd.
     """
 
@@ -81,7 +81,7 @@ class TickReport:
         deliveries: What was sent, or tried.
         queued: Updates that still wait, of all agents.
         at_fault: Those among them whose last try failed.
-        news: What is new enough to tell.
+        news: What is news.
         interrupted: The signal that ended it early, if one did.
     """
 

@@ -54,12 +54,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Warn:
-    """Something to tell about a slot that stops nothing.
+    """Something odd about a slot that stops nothing.
 
     Attributes:
         slot: Its ident, if it has one.
         message: What is odd.
-        known: It lasts, and was told before.
+        known: It lasts, and was reported before.
     """
 
     slot: str | None
@@ -77,7 +77,7 @@ class Decision:
         reason: Why, for `skipped` and `resolved`.
         due_at: When the next slot is due (wall), for `waiting`.
         again: For `dispatched`: wake again what a process that died had remembered. For `busy`:
-            the backend took the active slot back to pending, so tell it again.
+            the backend took the active slot back to pending, so report it again.
         woken: For `busy`: the wake wasn't noted, and the backend lists the slot as running.
         lost: The remembered slot's wake is uncertain and the slot isn't listed any more.
         next: What comes after what is done now.

@@ -28,7 +28,7 @@ def comes_first(state: State, wall: float) -> bool:
 
 
 def is_due(state: State, wall: float) -> bool:
-    """Whether it is to be asked beside the heartbeats: once a day, or for what it may tell."""
+    """Whether it is to be asked beside the heartbeats: once a day, or for what it may say."""
     asked = state.sync.asked
     today = asked is not None and utc_date(asked) == utc_date(wall)
     wanted = state.sync.needed or not today
@@ -36,7 +36,7 @@ def is_due(state: State, wall: float) -> bool:
 
 
 def id_missing(state: State, wall: float) -> bool:
-    """Whether a real id is missing that a sync may tell.
+    """Whether a real id is missing that a sync may say.
 
     What waits for it is tried hourly, and as often it is worth to ask a backend that seemed to
     have no sync: a 401 may have been the key's.
@@ -65,7 +65,7 @@ def take_over(
         moment: The present one.
 
     Returns:
-        The agents that got an active slot by that, and what is to be told.
+        The agents that got an active slot by that, and the news.
     """
     adopted: list[str] = []
     news: list[Notice] = []

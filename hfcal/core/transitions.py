@@ -76,7 +76,7 @@ class AcceptedEnd:
         ident: The slot's present ident.
         status: How it ended.
         update: The number of the update that tells the backend.
-        duration: The `actual_duration` told, in minutes, if it was finished.
+        duration: The `actual_duration` reported, in minutes, if it was finished.
     """
 
     ident: str
@@ -181,7 +181,7 @@ def abort_uncertain(state: State, agent_id: str, now: Moment) -> None:
 
 
 def confirm_woken(state: State, agent_id: str, active: Active, now: Moment) -> Update | None:
-    """The wake was made, by its adapter's word or the agent's; returns the update that tells it."""
+    """The wake was made, by its adapter's word or the agent's; returns the update for it."""
     if active.state is ActiveState.WAKING:
         active.state = ActiveState.ONGOING
     active.wake = None
@@ -207,7 +207,7 @@ def adopt(state: State, agent_id: str, slot: Slot, now: Moment) -> Active:
 
 
 def pause(state: State, agent_id: str, now: Moment, reason: str = "") -> Update | None:
-    """The agent paused its active slot; None when that was told, or refused for good, before."""
+    """The agent paused its active slot; None if that was reported, or refused for good, before."""
     active = state.agent(agent_id).active
     assert active is not None
     if active.state is ActiveState.PAUSED:
@@ -275,7 +275,7 @@ def end_inactive(
         ref: The slot; it leaves the failed wakes.
         word: What the agent says.
         now: The present moment.
-        announce: Whether `ongoing` is told first: not for a slot that a lost state may have told
+        announce: Whether `ongoing` comes first: not for a slot that a lost state may have reported
             already, since that might reopen it.
     """
     if announce:
@@ -392,9 +392,9 @@ def _with_clamping(reason: str, start: Moment, now: Moment) -> str:
     """The reason, with a note when the clocks say what no `actual_duration` can."""
     seconds = start.seconds_until(now)
     if seconds < 0:
-        note = f"began {age(-seconds)} from now by the clock, told as 1 min"
+        note = f"began {age(-seconds)} from now by the clock, reported as 1 min"
     elif seconds >= (MAX_DURATION_MINUTES + 1) * 60:
-        note = f"took {age(seconds)}, told as {MAX_DURATION_MINUTES} min"
+        note = f"took {age(seconds)}, reported as {MAX_DURATION_MINUTES} min"
     else:
         return reason
     return f"{reason}; {note}" if reason else note

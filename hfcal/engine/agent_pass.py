@@ -28,7 +28,7 @@ from hfcal.wake.adapter import WakeError
 from hfcal.wake.message import new_wake
 
 _MOST_WARNINGS = 100  # about one answer; a backend could list any number of odd slots
-_MOST_REMEMBERED = 20  # of those, to be told once
+_MOST_REMEMBERED = 20  # of those, reported once
 T = TypeVar("T")
 
 TAKEN = "another hfcal is at it"
@@ -117,7 +117,7 @@ class AgentPass:
         self._close_later()
 
     def try_again(self) -> None:
-        """A place to wake has come free: take it and the lock, and decide again (owner thread)."""
+        """A permit to wake is free: acquire it and the lock, and decide again (owner thread)."""
         self._acquire_permit()
         self._wants_permit = False
         if self._take_lock():
@@ -190,7 +190,7 @@ class AgentPass:
             del agent.troubles[about]
 
     def _decide_again(self, state: State) -> None:
-        """After waiting for a place without the lock: only to wake, if that is still right."""
+        """After waiting for a permit without the lock: only to wake, if that is still right."""
         moment = now()
         agent = state.agent(self.agent_id)
         assert self._asked is not None
@@ -282,7 +282,7 @@ class AgentPass:
             self._tell(record_recovery(agent.troubles, self.agent_id, "delivery", wall))
 
     def _note_problems(self, agent: AgentState, moment: Moment) -> None:
-        """What was odd in the answer: told when it begins, then remembered silently."""
+        """What was odd in the answer: reported when it begins, then remembered silently."""
         self.report.warnings = []
         gone = {about for about in agent.troubles if about.startswith("listing: ")}
         for place, problem in enumerate(self._heartbeat.problems[:_MOST_WARNINGS]):

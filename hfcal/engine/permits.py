@@ -1,4 +1,4 @@
-"""Places to wake: how many agents are remembered for a wake at once."""
+"""Permits to wake: how many agents are remembered for a wake at once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _MOST_ROUNDS = 32
 
 
 class WakePermits:
-    """Hands out places to wake; for the owner thread.
+    """Hands out permits to wake; for the owner thread.
 
-    An agent that is remembered waits with its lock held, so at first there is one place for each
+    An agent that is remembered waits with its lock held, so at first there is one permit for each
     wake worker. A worker then idles between two wakes, until the next agent is saved as
-    remembered. When wakes turn out to be short, there are as many more places as fill that time.
+    remembered. When wakes turn out to be short, there are as many more permits as fill that time.
 
     Args:
         workers: How many are woken at once.
@@ -29,14 +29,14 @@ class WakePermits:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def acquire(self) -> bool:
-        """Take a place, if one is free."""
+        """Take a permit, if one is free."""
         if self._taken >= self._most:
             return False
         self._taken += 1
         return True
 
     def release(self, seconds: float | None) -> None:
-        """Give a place back; whoever waits gets it.
+        """Give a permit back; whoever waits gets it.
 
         Args:
             seconds: How long the wake took; None if there was none.
@@ -52,7 +52,7 @@ class WakePermits:
         self._handing_out = False
 
     def wait(self, then: Callable[[], None]) -> None:
-        """Have `then` called when a place has come free; it takes the place."""
+        """Have `then` called when a permit is free; it acquires the permit."""
         self._waiting.append(then)
 
     @property

@@ -1,7 +1,7 @@
 """One pass over every agent: deliver what is queued, heartbeat, reconcile, choose, wake, mark.
 
 This thread owns the state and applies what workers hand in; each agent's own course is in
-`agentpass`.
+`agent_pass`.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ class Tick:
         self._sync_pending = False
 
     def _sync_failed(self, error: BaseException) -> None:
-        """A bug at a sync is told; a save that failed ends the tick by itself."""
+        """A bug at a sync is reported; a save that failed ends the tick by itself."""
         self._sync_pending = False
         if isinstance(error, Exception) and not isinstance(error, StateError):
             message = f"a bug in hfcal, at /calendar/sync: {error!r}"

@@ -90,8 +90,8 @@ def test_durations_are_whole_minutes_from_1_to_1440(seconds, minutes):
     ("now", "minutes", "reason"),
     [
         (at(1441 * 60 - 1), None, "done"),
-        (at(50 * HOUR), None, "done; took 2 d 2 h, told as 1440 min"),
-        (at(-90), None, "done; began 90 s from now by the clock, told as 1 min"),
+        (at(50 * HOUR), None, "done; took 2 d 2 h, reported as 1440 min"),
+        (at(-90), None, "done; began 90 s from now by the clock, reported as 1 min"),
         (at(50 * HOUR), 30, "done"),
     ],
 )
