@@ -1,4 +1,4 @@
-"""What works, but is risky in this set-up: told once by a tick."""
+"""What works, but is risky in this set-up: reported once by a tick."""
 
 from __future__ import annotations
 

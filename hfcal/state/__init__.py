@@ -1,1 +1,1 @@
-"""What hfcal remembers between runs: the records, the file, the locks."""
+"""What hfcal remembers between runs: the file, its codec, group commit, the agents' locks."""

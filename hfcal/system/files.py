@@ -1,4 +1,4 @@
-"""What hfcal needs of file systems: private directories, and whether one is a network's."""
+"""Files and directories: private ones, whole ones, and what root makes for their owner."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people and programs see. The only rooms that know rich; `documents` and `lines` don't."""
+"""What people and programs see. The only package that knows rich; `documents` and `lines` don't."""
