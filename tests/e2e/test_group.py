@@ -259,15 +259,16 @@ def test_a_lock_of_another_member_that_was_left_behind_is_named(
     os.chown(lock, OTHER, GROUP)
     host.configure("developer", group=ANOTHER)
     host.tick(groups=(GROUP, ANOTHER))
-    assert host.complete(STRANGER, ANOTHER, agent="operator") == 6
+    # The agent's word is taken all the same; it waits for the lock.
+    assert host.complete(STRANGER, ANOTHER, agent="operator") == 4
     assert f"sudo chgrp {ANOTHER} {lock}" in host.text
     assert f"#{OTHER}" in host.text
     for groups in ((GROUP, ANOTHER), (ANOTHER,)):
         assert host.own("doctor", "--json", groups=groups) == 1
         assert str(lock) in host.findings["state-owner"]["message"]
     fix(host.findings["state-owner"]["fix"])
+    host.tick(groups=(ANOTHER,))
     assert host.own("doctor", "--json", groups=(ANOTHER,)) == 0, host.text
-    assert host.complete(STRANGER, ANOTHER, agent="operator") == 0, host.text
 
 
 def test_doctor_finds_what_is_still_shared(make_place: Callable[..., Place]) -> None:
