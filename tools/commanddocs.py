@@ -15,7 +15,7 @@ import typer
 from generated import ROOT, write_or_check
 
 from hfcal.cli.app import make_app
-from hfcal.cli.shared import global_parameters
+from hfcal.cli.options import global_parameters
 
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """\

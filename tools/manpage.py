@@ -15,7 +15,7 @@ from generated import ROOT, write_or_check
 
 from hfcal import __version__
 from hfcal.cli.app import make_app
-from hfcal.cli.shared import global_parameters
+from hfcal.cli.options import global_parameters
 from hfcal.config.settings import KEYS
 
 PAGE = ROOT / "man" / "hfcal.1"

@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and what becomes of errors.
+"""The command line as a whole: which commands there are, and how one is run to its exit code.
 
 A command's module is imported when it is called, not before: every import is paid at every start.
 """
@@ -18,13 +18,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hfcal.cli import exits
-from hfcal.cli.shared import GlobalOptions, global_options, global_parameters, print_json, say
-from hfcal.errors import DeclinedError, HfcalError, InterruptedByUserError, docs_link
+from hfcal.cli.messages import say
+from hfcal.cli.options import GlobalOptions, global_options, global_parameters
+from hfcal.cli.result import CommandResult, render
+from hfcal.errors import DeclinedError, InterruptedByUserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_UsageError: Any = typer.BadParameter.__base__
 
 # In the order of help. The module is hfcal.cli.<name>, unless another one is named.
 COMMANDS = {
@@ -53,11 +53,19 @@ _HIDDEN = {"_complete": "completion"}
 
 
 class Command(TyperCommand):
-    """A command that takes the shared options as well."""
+    """A command that takes the shared options as well, and whose result is printed here."""
 
     def __init__(self, name: str | None, **attributes: Any) -> None:
         super().__init__(name, **attributes)
         self.params += global_parameters()
+
+    def invoke(self, ctx: Any) -> int:
+        """Run it and print its result; returns the exit code.
+
+        A command that prints as it goes, such as `watch`, returns the exit code itself.
+        """
+        result: CommandResult | int = super().invoke(ctx)
+        return render(result, global_options(ctx)) if isinstance(result, CommandResult) else result
 
 
 class SubGroup(TyperGroup):
@@ -88,7 +96,9 @@ class Group(TyperGroup):
         if cmd_name not in places:
             return None
         module = importlib.import_module(f"hfcal.cli.{places[cmd_name] or cmd_name}")
-        made: typer.Typer | Callable[..., int] = getattr(module, cmd_name.lstrip("_"))
+        made: typer.Typer | Callable[..., CommandResult | int] = getattr(
+            module, cmd_name.lstrip("_")
+        )
         if isinstance(made, typer.Typer):
             group = typer.main.get_group(made)
             group.name = cmd_name
@@ -147,23 +157,20 @@ def _run(arguments: Sequence[str] | None) -> int:
     if sys.platform == "win32":
         say("runs on Linux and macOS, not on Windows")
         return exits.FAILED
-    shared = GlobalOptions(
+    # What of the words matters when they can't be read as options.
+    options = GlobalOptions(
         json="--json" in words, verbose=sum(w in {"-v", "-vv", "--verbose"} for w in words)
     )
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGINT, _interrupt)
         code = make_app().main(words or ["--help"], prog_name="hfcal", standalone_mode=False)
-    except _UsageError as error:
-        return _usage(error, shared)
     except typer.Abort:  # the end of input where a person was asked; Ctrl-C is a signal
-        return _failure(DeclinedError(), shared)
-    except (HfcalError, InterruptedByUserError) as error:
-        return _failure(error, shared)
+        return _fail(DeclinedError(), options)
     except OSError as error:
-        return _unwritten(error, shared)
-    except Exception as error:  # the last resort: a bug is told in one line
-        return _bug(error, shared)
+        return _unwritten(error, options)
+    except (Exception, InterruptedByUserError) as error:
+        return _fail(error, options)
     return _flush() or (code if isinstance(code, int) else exits.OK)
 
 
@@ -171,52 +178,17 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     raise InterruptedByUserError(number)
 
 
-def _usage(error: Any, shared: GlobalOptions) -> int:
-    message = error.format_message()
-    _print_error("usage", message, shared)
-    path = error.ctx.command_path if error.ctx is not None else "hfcal"
-    say(f"{message} ({docs_link('usage')})\nTry '{path} --help'.")
-    return exits.USAGE
+def _fail(error: Exception | InterruptedByUserError, options: GlobalOptions) -> int:
+    """Print a failure; where the document can't be written, the exit code still tells."""
+    from hfcal.cli.failure import result_of
 
-
-def _failure(error: HfcalError | InterruptedByUserError, shared: GlobalOptions) -> int:
-    _report(error.kind, error.message, shared)
-    if isinstance(error, InterruptedByUserError):
-        return exits.SIGNALLED + error.number
-    return exits.BY_KIND.get(error.kind, exits.FAILED)
-
-
-def _bug(error: Exception, shared: GlobalOptions) -> int:
-    if shared.verbose:
-        import traceback
-
-        traceback.print_exception(error)
-    if "hfcal.views.log" in sys.modules:
-        sys.modules["hfcal.views.log"].log_bug(error)
-    message = f"a bug in hfcal, please report it: {type(error).__name__}: {error}"
-    _report("internal", message, shared)
-    return exits.INTERNAL
-
-
-def _report(kind: str, message: str, shared: GlobalOptions) -> None:
-    from hfcal.text import one_line
-
-    message = one_line(message, 2000)
-    _print_error(kind, message, shared)
-    say(f"{message} ({docs_link(kind)})")
-
-
-def _print_error(kind: str, message: str, shared: GlobalOptions) -> None:
-    """The error as the one JSON document; if that can't be written, the exit code still tells."""
-    if not shared.json:
-        return
-    from hfcal.views.documents import error_document
-
+    result = result_of(error, verbose=bool(options.verbose))
     try:
-        print_json(error_document(kind, message))
+        render(result, options)
         sys.stdout.flush()
     except OSError:
         _drop(1)
+    return result.exit_code
 
 
 def _prepare_streams() -> None:
@@ -231,10 +203,10 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _unwritten(error: OSError, shared: GlobalOptions) -> int:
+def _unwritten(error: OSError, options: GlobalOptions) -> int:
     """What no other part has caught is most likely stdout itself."""
     if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}:
-        return _bug(error, shared)
+        return _fail(error, options)
     if error.errno != errno.EPIPE:
         say(f"cannot write to stdout: {error.strerror}")
     _drop(1)

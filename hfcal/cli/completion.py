@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from hfcal.cli.shared import global_options, pass_over
+from hfcal.cli.messages import pass_over
+from hfcal.cli.options import global_options
 from hfcal.errors import HfcalError
 
 
@@ -16,9 +17,9 @@ def complete(
 
     With `--agent` the slots are only those agents'; the agent ids are all, as there may be more.
     """
-    shared = global_options(context)
+    options = global_options(context)
     try:
-        state = shared.state_file(shared.settings(pass_over)).read()
+        state = options.state_file(options.settings(pass_over)).read()
     except HfcalError:
         return 0
     if state is None:
@@ -27,7 +28,7 @@ def complete(
     if kind == "agents":
         found = [*state.configured, *state.agents]
     for agent_id, agent in state.agents.items():
-        if shared.agents and agent_id not in shared.agents:
+        if options.agents and agent_id not in options.agents:
             continue
         if kind == "active" and agent.active is not None:
             found.append(agent.active.ref.ident)

@@ -7,7 +7,9 @@ import os
 import typer
 
 from hfcal.cli.app import Command, SubGroup
-from hfcal.cli.shared import global_options, print_json, require_text, say
+from hfcal.cli.messages import say
+from hfcal.cli.options import global_options, require_text
+from hfcal.cli.result import CommandResult
 from hfcal.errors import UsageError
 
 config = typer.Typer(
@@ -19,7 +21,7 @@ config = typer.Typer(
 
 
 @config.command("show", cls=Command)
-def show(context: typer.Context) -> int:
+def show(context: typer.Context) -> CommandResult:
     """Show every setting and where its value came from; secrets are masked.
 
     \b
@@ -29,18 +31,14 @@ def show(context: typer.Context) -> int:
     from hfcal.views.settings import settings_document, settings_lines
     from hfcal.wake.wakers import check_wakes
 
-    shared = global_options(context)
-    settings = shared.settings()
+    options = global_options(context)
+    settings = options.settings()
     check_wakes(settings)
-    if shared.json:
-        print_json(settings_document(settings))
-    else:
-        print("\n".join(settings_lines(settings)))
-    return 0
+    return CommandResult(lambda: settings_document(settings), settings_lines(settings))
 
 
 @config.command("path", cls=Command)
-def path(context: typer.Context) -> int:
+def path(context: typer.Context) -> CommandResult:
     """Print the path of the config file in use, or where it would be.
 
     \b
@@ -49,13 +47,9 @@ def path(context: typer.Context) -> int:
     """
     from hfcal.config.paths import config_path, exists
 
-    shared = global_options(context)
-    found = config_path(shared.options(), os.environ)
-    if shared.json:
-        print_json({"path": str(found), "exists": exists(found)})
-    else:
-        print(found)
-    return 0
+    options = global_options(context)
+    found = config_path(options.for_settings(), os.environ)
+    return CommandResult(lambda: {"path": str(found), "exists": exists(found)}, [str(found)])
 
 
 @config.command("set", cls=Command)
@@ -63,7 +57,7 @@ def set_(
     context: typer.Context,
     key: str = typer.Argument(metavar="KEY", help="Such as agents or wake.command."),
     value: str = typer.Argument(metavar="VALUE", help="A TOML value, or plain text."),
-) -> int:
+) -> CommandResult:
     """Change one setting in the config file; its comments and order stay.
 
     \b
@@ -76,7 +70,7 @@ def set_(
     from hfcal.config.paths import config_path
     from hfcal.wake.wakers import check_wakes
 
-    shared = global_options(context)
+    options = global_options(context)
     for word in (key, value):
         require_text(word)
     names = names_in(key)
@@ -85,13 +79,12 @@ def set_(
             "a key on the command line shows in process lists: write it into a file, 0600, and "
             "set api_key_file to its path"
         )
-    found = config_path(shared.options(), os.environ)
+    found = config_path(options.for_settings(), os.environ)
     meant = change(found, names, value, check_wakes)
-    if shared.json:
-        print_json({"path": str(found), "key": key, "value": meant})
-    elif not shared.quiet:
-        print(f"set {key} in {found}")
-    return 0
+    return CommandResult(
+        lambda: {"path": str(found), "key": key, "value": meant},
+        confirmation=[f"set {key} in {found}"],
+    )
 
 
 @config.command("init", cls=Command)
@@ -111,7 +104,7 @@ def init(
         "--force",
         help="Replace a config file that is there.",
     ),
-) -> int:
+) -> CommandResult:
     """Write a config file: ask for what it needs on a terminal, else take it from options.
 
     \b
@@ -125,20 +118,18 @@ def init(
     from hfcal.errors import ConfigError
     from hfcal.wake.wakers import check_wakes
 
-    shared = global_options(context)
-    found = config_path(shared.options(), os.environ)
+    options = global_options(context)
+    found = config_path(options.for_settings(), os.environ)
     if exists(found) and not force:
         raise ConfigError(f"{found} is there already; change it with hfcal config set, or --force")
-    text = new_text(Answers(shared, wake_command, wake_url, api_key_file).values())
+    text = new_text(Answers(options, wake_command, wake_url, api_key_file).values())
     check(found, text, check_wakes)
-    settings = shared.settings(text=text)  # the environment may be wrong as well
+    settings = options.settings(text=text)  # the environment may be wrong as well
     save(found, text, keep_mode=False)
     fault = try_backend(settings)
-    if shared.json:
-        print_json({"path": str(found), "backend_error": fault})
-        return 0
-    if fault is not None:
+    if fault is not None and not options.json:  # the document has it
         say(f"{fault['message']}; the file is written all the same")
-    if not shared.quiet:
-        print(f"wrote {found}; next: hfcal doctor, then hfcal service cron")
-    return 0
+    return CommandResult(
+        lambda: {"path": str(found), "backend_error": fault},
+        confirmation=[f"wrote {found}; next: hfcal doctor, then hfcal service cron"],
+    )

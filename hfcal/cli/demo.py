@@ -5,10 +5,11 @@ from __future__ import annotations
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import global_options, print_json, say
+from hfcal.cli.options import global_options
+from hfcal.cli.result import CommandResult
 
 
-def demo(context: typer.Context) -> int:
+def demo(context: typer.Context) -> CommandResult:
     """Show the whole cycle against an embedded simulator, in a few seconds.
 
     It works in a temporary directory and touches nothing else.
@@ -19,19 +20,22 @@ def demo(context: typer.Context) -> int:
     """
     from hfcal.demo import Demo, DemoError
 
-    shared = global_options(context)
-    story = Demo(tell=_nothing if shared.json or shared.quiet else _tell)
+    options = global_options(context)
+    story = Demo(tell=_nothing if options.json or options.quiet else _tell)
     failure = ""
     try:
         story.run()
     except DemoError as error:
         failure = str(error)
-        say(failure)
-    if shared.json:
-        steps = [{"command": s.command, "exit_code": s.code} for s in story.steps]
-        failed = {"kind": "internal", "message": failure} if failure else None
-        print_json({"ok": not failure, "steps": steps, "error": failed})
-    return exits.FAILED if failure else exits.OK
+    return CommandResult(
+        lambda: {
+            "ok": not failure,
+            "steps": [{"command": s.command, "exit_code": s.code} for s in story.steps],
+            "error": {"kind": "internal", "message": failure} if failure else None,
+        },
+        notes=[failure] if failure else [],
+        exit_code=exits.FAILED if failure else exits.OK,
+    )
 
 
 def _tell(line: str) -> None:

@@ -8,11 +8,13 @@ import sys
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import can_draw, global_options, print_json
+from hfcal.cli.options import global_options
+from hfcal.cli.result import CommandResult
 from hfcal.errors import HfcalError
+from hfcal.system.terminal import can_draw
 
 
-def doctor(context: typer.Context) -> int:
+def doctor(context: typer.Context) -> CommandResult:
     """Look for what is wrong here, and say how to fix it; changes nothing, wakes nobody.
 
     \b
@@ -24,19 +26,18 @@ def doctor(context: typer.Context) -> int:
     from hfcal.doctor import Host, examine
     from hfcal.doctor.render import finding_lines, findings_document
 
-    shared = global_options(context)
+    options = global_options(context)
     errors: list[HfcalError] = []
-    # Not by `shared`, which opens the log: that makes a file, and here nothing is changed.
-    settings = load(shared.options(), os.environ, pass_over=errors.append)
-    config = config_path(shared.options(), os.environ)
-    host = Host(settings, tuple(errors), config, shared.state_file(settings), shared.places)
+    # Not by `options.settings`, which opens the log: that makes a file; here nothing is changed.
+    settings = load(options.for_settings(), os.environ, pass_over=errors.append)
+    config = config_path(options.for_settings(), os.environ)
+    host = Host(settings, tuple(errors), config, options.state_file(settings), options.places)
     findings = list(examine(host))
-    if shared.json:
-        print_json(findings_document(findings))
-    else:
-        for line in finding_lines(findings, quiet=shared.quiet, colour=_colour()):
-            print(line)
-    return exits.FAILED if any(finding.bad for finding in findings) else exits.OK
+    return CommandResult(
+        lambda: findings_document(findings),
+        finding_lines(findings, quiet=options.quiet, colour=_colour()),
+        exit_code=exits.FAILED if any(finding.bad for finding in findings) else exits.OK,
+    )
 
 
 def _colour() -> bool:

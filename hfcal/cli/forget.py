@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli.asking import YES, confirm
+from hfcal.cli.messages import say_passed_over
+from hfcal.cli.options import global_options
 from hfcal.cli.queue import speaking_for
-from hfcal.cli.shared import global_options, print_json, say, say_passed_over
+from hfcal.cli.result import CommandResult
 from hfcal.errors import HfcalError, UnknownAgentError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def forget(
         help="Even with an active slot, a hold, or updates, which the backend then never gets.",
     ),
     yes: bool = YES,  # noqa: FBT001
-) -> int:
+) -> CommandResult:
     """Remember nothing of an agent that is gone; its history stays.
 
     \b
@@ -41,9 +43,9 @@ def forget(
     from hfcal.core.repair import forget as do
     from hfcal.core.repair import reasons_to_keep
 
-    shared = global_options(context)
-    settings = shared.settings(say_passed_over)
-    state_file = shared.state_file(settings)
+    options = global_options(context)
+    settings = options.settings(say_passed_over)
+    state_file = options.state_file(settings)
 
     def check(state: State) -> list[str]:
         if name not in state.agents and name not in state.configured:
@@ -54,7 +56,7 @@ def forget(
         if reasons and not drop:
             raise InUseError(
                 f"agent {name} is not forgotten: {', '.join(reasons)}; "
-                f"lose that with: {shared.command('forget', '--drop', about=name)}"
+                f"lose that with: {options.command('forget', '--drop', about=name)}"
             )
         return reasons
 
@@ -69,13 +71,13 @@ def forget(
                 "changed, try again"
             )
         do(state, name)
-    if name in settings.agents:
-        say(f"agent {name} is still in agents of {settings.config_file}; the next tick is at it")
-    if shared.json:
-        print_json({"forgotten": name, "lost": lost})
-    elif not shared.quiet:
-        print(f"forgot agent {name}")
-    return 0
+    return CommandResult(
+        lambda: {"forgotten": name, "lost": lost},
+        confirmation=[f"forgot agent {name}"],
+        notes=[f"agent {name} is still in agents of {settings.config_file}; the next tick is at it"]
+        if name in settings.agents
+        else [],
+    )
 
 
 def _updates(state: State, name: str) -> set[int]:

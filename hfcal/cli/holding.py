@@ -6,14 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hfcal.cli.shared import (
-    GlobalOptions,
-    duration_option,
-    global_options,
-    print_json,
-    say,
-    say_passed_over,
-)
+from hfcal.cli.messages import say, say_passed_over
+from hfcal.cli.options import GlobalOptions, duration_option, global_options
+from hfcal.cli.result import CommandResult
 from hfcal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +25,7 @@ def hold(
         None, "--for", metavar="DURATION", help="For how long; without it until released."
     ),
     reason: str = typer.Option("", metavar="TEXT", help="Why, for who looks at status."),
-) -> int:
+) -> CommandResult:
     """Dispatch nothing to an agent; heartbeats and deliveries go on.
 
     \b
@@ -43,50 +38,47 @@ def hold(
 
     seconds = None if for_ is None else duration_option("--for", for_)
     until = None if seconds is None else now().wall + seconds
-    shared = global_options(context)
-    settings = shared.settings(say_passed_over)
-    with shared.state_file(settings).transaction() as state:
-        names = _named(shared, every, _known(settings, state))
+    options = global_options(context)
+    settings = options.settings(say_passed_over)
+    with options.state_file(settings).transaction() as state:
+        names = _named(options, every, _known(settings, state))
         for agent_id in names:
             state.agent(agent_id).hold = Hold(until, one_line(reason, 300))
-    if shared.json:
-        shown = None if until is None else rfc3339(until)
-        print_json({"held": [{"agent_id": a, "until": shown, "reason": reason} for a in names]})
-    elif not shared.quiet:
-        how_long = "until released" if until is None else f"until {rfc3339(until)}"
-        print(f"held {how_long}: {', '.join(names)}")
-    return 0
+    end = None if until is None else rfc3339(until)
+    return CommandResult(
+        lambda: {"held": [{"agent_id": a, "until": end, "reason": reason} for a in names]},
+        confirmation=[f"held until {end or 'released'}: {', '.join(names)}"],
+    )
 
 
-def release(context: typer.Context, every: bool = _ALL) -> int:  # noqa: FBT001
+def release(context: typer.Context, every: bool = _ALL) -> CommandResult:  # noqa: FBT001
     """Dispatch to a held agent again, from the next tick on.
 
     \b
     Example:
       hfcal release --agent developer
     """
-    shared = global_options(context)
-    settings = shared.settings(say_passed_over)
-    with shared.state_file(settings).transaction() as state:
-        names = _named(shared, every, _known(settings, state))
+    options = global_options(context)
+    settings = options.settings(say_passed_over)
+    with options.state_file(settings).transaction() as state:
+        names = _named(options, every, _known(settings, state))
         held = [a for a in names if a in state.agents and state.agents[a].hold is not None]
         for agent_id in held:
             state.agents[agent_id].hold = None
-    if shared.json:
-        print_json({"released": held})
-    elif not shared.quiet:
-        print(f"released: {', '.join(held)}" if held else "nobody was held")
-    return 0
+    return CommandResult(
+        lambda: {"released": held},
+        confirmation=[f"released: {', '.join(held)}" if held else "nobody was held"],
+    )
 
 
-def _named(shared: GlobalOptions, every: bool, known: list[str]) -> list[str]:  # noqa: FBT001
-    if every == bool(shared.agents):
+def _named(options: GlobalOptions, every: bool, known: list[str]) -> list[str]:  # noqa: FBT001
+    if every == bool(options.agents):
         raise UsageError("say which agents, with --agent ID or --all")
     if every and not known:
         raise UsageError("no agent is known here yet; say which, with --agent ID")
-    if unknown := [agent_id for agent_id in shared.agents if agent_id not in known]:
+    if unknown := [agent_id for agent_id in options.agents if agent_id not in known]:
         say(f"not known here yet: {', '.join(unknown)}")
-    return list(dict.fromkeys(known if every else shared.agents))
+    return list(dict.fromkeys(known if every else options.agents))
 
 
 def _known(settings: Settings, state: State) -> list[str]:

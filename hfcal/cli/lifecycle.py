@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import (
-    GlobalOptions,
-    duration_option,
-    global_options,
-    pass_over,
-    print_json,
-    say,
-)
+from hfcal.cli.messages import pass_over
+from hfcal.cli.options import GlobalOptions, duration_option, global_options
+from hfcal.cli.result import CommandResult
 from hfcal.errors import NoActiveSlotError, UsageError, docs_link
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hfcal.core.commands import AcceptedCommand, AgentCommand
 
 _SLOT = typer.Option(None, metavar="IDENT", help="The slot; refused if another one is active.")
@@ -40,132 +37,125 @@ def complete(
     slot: str | None = _SLOT,
     timeout: str | None = _TIMEOUT,
     require_delivery: bool = _REQUIRE,  # noqa: FBT001
-) -> int:
+) -> CommandResult:
     """Say that the agent's active slot is finished.
 
     \b
     Example, by an agent that is done:
       hfcal complete --agent developer --summary "merged the fix"
     """
-    return _run(
-        context, "complete", slot, timeout, require_delivery, summary=summary, duration=duration
+    from hfcal.core.commands import AgentCommand
+
+    options = global_options(context)
+    command = AgentCommand(
+        verb="complete",
+        agent_id=options.one_agent(),
+        slot=slot,
+        minutes=_minutes(duration),
+        summary=_kept(summary),
     )
+    return _run(options, command, timeout, require_delivery=require_delivery)
 
 
-def abort(
-    context: typer.Context,
-    reason: str = _REASON,
-    slot: str | None = _SLOT,
-    timeout: str | None = _TIMEOUT,
-    require_delivery: bool = _REQUIRE,  # noqa: FBT001
-) -> int:
+def _with_reason(verb: str, text: str) -> Callable[..., CommandResult]:
+    """A command that says something of the active slot, and why."""
+
+    def command(
+        context: typer.Context,
+        reason: str = _REASON,
+        slot: str | None = _SLOT,
+        timeout: str | None = _TIMEOUT,
+        require_delivery: bool = _REQUIRE,  # noqa: FBT001
+    ) -> CommandResult:
+        from hfcal.core.commands import AgentCommand
+
+        options = global_options(context)
+        said = AgentCommand(
+            verb=verb, agent_id=options.one_agent(), slot=slot, reason=_kept(reason)
+        )
+        return _run(options, said, timeout, require_delivery=require_delivery)
+
+    command.__doc__ = text
+    return command
+
+
+abort = _with_reason(
+    "abort",
     """Say that the agent's active slot can't be done.
 
     \b
     Example:
       hfcal abort --agent developer --reason "the repository is gone"
-    """
-    return _run(context, "abort", slot, timeout, require_delivery, reason=reason)
-
-
-def pause(
-    context: typer.Context,
-    reason: str = _REASON,
-    slot: str | None = _SLOT,
-    timeout: str | None = _TIMEOUT,
-    require_delivery: bool = _REQUIRE,  # noqa: FBT001
-) -> int:
+    """,
+)
+pause = _with_reason(
+    "pause",
     """Say that the agent stopped for a while; the slot stays its active one.
 
     \b
     Example:
       hfcal pause --agent developer --reason "waits for a review"
-    """
-    return _run(context, "pause", slot, timeout, require_delivery, reason=reason)
-
-
-def resume(
-    context: typer.Context,
-    reason: str = _REASON,
-    slot: str | None = _SLOT,
-    timeout: str | None = _TIMEOUT,
-    require_delivery: bool = _REQUIRE,  # noqa: FBT001
-) -> int:
+    """,
+)
+resume = _with_reason(
+    "resume",
     """Say that the agent is at its paused slot again.
 
     \b
     Example:
       hfcal resume --agent developer
-    """
-    return _run(context, "resume", slot, timeout, require_delivery, reason=reason)
+    """,
+)
 
 
 def _run(
-    context: typer.Context,
-    verb: str,
-    slot: str | None,
-    timeout: str | None,
-    require_delivery: bool,  # noqa: FBT001
-    *,
-    summary: str = "",
-    reason: str = "",
-    duration: str | None = None,
-) -> int:
-    from hfcal.core.commands import AgentCommand
+    options: GlobalOptions, command: AgentCommand, timeout: str | None, *, require_delivery: bool
+) -> CommandResult:
     from hfcal.engine.lifecycle import Lifecycle
 
-    shared = global_options(context)
-    request = AgentCommand(
-        verb=verb,
-        agent_id=shared.one_agent(),
-        slot=slot,
-        minutes=_minutes(duration),
-        reason=_kept(reason),
-        summary=_kept(summary),
-    )
     seconds = None if timeout is None else duration_option("--timeout", timeout)
-    settings = shared.settings(pass_over)
-    state_file = shared.state_file(settings)
+    settings = options.settings(pass_over)
+    state_file = options.state_file(settings)
     if not state_file.exists():
+        from hfcal.system.owners import user_name
+
         raise NoActiveSlotError(
-            f"there is no state file {state_file.path} for user {_user()}; "
+            f"there is no state file {state_file.path} for user {user_name(os.geteuid())}; "
             "is this the user that runs tick? Name the file with --state or HFCAL_STATE"
         )
     run = Lifecycle(state_file, settings, settings.request_timeout if seconds is None else seconds)
-    accepted = run.run(request)
-    return _show(accepted, shared, request, require_delivery=require_delivery)
+    return _result(run.run(command), options, command, require_delivery=require_delivery)
 
 
-def _show(
+def _result(
     accepted: AcceptedCommand,
-    shared: GlobalOptions,
-    request: AgentCommand,
+    options: GlobalOptions,
+    command: AgentCommand,
     *,
     require_delivery: bool,
-) -> int:
+) -> CommandResult:
     from hfcal.views.documents import lifecycle_document
     from hfcal.views.lines import accepted_line, undelivered_line
 
     undelivered = not accepted.delivered and not accepted.refused
     document = lifecycle_document(accepted)
-    if undelivered and require_delivery:
-        code, kind = exits.UNREACHABLE, "undelivered"
-        message = undelivered_line(accepted)
-        document["error"] = {"kind": kind, "message": message, "http_status": None}
-    else:
-        code = exits.FAILED if accepted.refused else exits.OK
-    if shared.json:
-        print_json(document)
-    elif not shared.quiet:
-        print(accepted_line(accepted))
-    if accepted.refused and accepted.fault is not None:
-        say(
-            f"the backend refused that {request.verb} for good: {accepted.fault.message}; "
-            f"see it with: {shared.command('queue', 'list')} ({docs_link('rejected')})"
-        )
+    code, notes = exits.OK, []
+    if accepted.refused:
+        code = exits.FAILED
+        if accepted.fault is not None:
+            notes.append(
+                f"the backend refused that {command.verb} for good: {accepted.fault.message}; "
+                f"see it with: {options.command('queue', 'list')} ({docs_link('rejected')})"
+            )
     elif undelivered:
-        say(f"{undelivered_line(accepted)} ({docs_link('undelivered')})")
-    return code
+        why = undelivered_line(accepted)
+        notes.append(f"{why} ({docs_link('undelivered')})")
+        if require_delivery:
+            code = exits.UNREACHABLE
+            document["error"] = {"kind": "undelivered", "message": why, "http_status": None}
+    return CommandResult(
+        lambda: document, confirmation=[accepted_line(accepted)], notes=notes, exit_code=code
+    )
 
 
 def _minutes(text: str | None) -> int | None:
@@ -180,12 +170,3 @@ def _kept(text: str) -> str:
     from hfcal.text import one_line
 
     return one_line(text, 2000)
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"#{os.geteuid()}"

@@ -7,7 +7,9 @@ from pathlib import Path
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import global_options, print_json, say, say_passed_over
+from hfcal.cli.messages import say, say_passed_over
+from hfcal.cli.options import global_options
+from hfcal.cli.result import CommandResult
 from hfcal.errors import HfcalError, StateError, docs_link
 
 
@@ -22,7 +24,7 @@ def metrics(
     textfile: str | None = typer.Option(
         None, metavar="PATH", help="Write them there, whole, for node_exporter."
     ),
-) -> int:
+) -> CommandResult:
     """Print what the state tells, in Prometheus' text format; without network.
 
     \b
@@ -33,8 +35,8 @@ def metrics(
     from hfcal.system.files import replace_file
     from hfcal.views.metrics import metrics_text
 
-    shared = global_options(context)
-    state_file = shared.state_file(shared.settings(say_passed_over))
+    options = global_options(context)
+    state_file = options.state_file(options.settings(say_passed_over))
     state, code, failure = None, exits.OK, None
     try:
         state = state_file.read()
@@ -44,17 +46,12 @@ def metrics(
         code, failure = exits.STATE, {"kind": error.kind, "message": error.message}
     text = metrics_text(state, now())
     if textfile is None:
-        if shared.json:
-            print_json({"text": text, "error": failure})
-        else:
-            print(text, end="")
-        return code
+        shown = [text.removesuffix("\n")]
+        return CommandResult(lambda: {"text": text, "error": failure}, shown, exit_code=code)
     try:
         replace_file(Path(textfile).absolute(), text.encode("ascii", "replace"), mode=0o644)
     except OSError as error:
         raise UnwritableError(f"cannot write {textfile}: {error.strerror}") from error
     except ValueError as error:
         raise UnwritableError(f"cannot write {textfile}: that is no file's name") from error
-    if shared.json:
-        print_json({"path": textfile, "error": failure})
-    return code
+    return CommandResult(lambda: {"path": textfile, "error": failure}, exit_code=code)

@@ -10,7 +10,9 @@ import typer
 
 from hfcal.cli.app import Command, SubGroup
 from hfcal.cli.asking import YES, confirm
-from hfcal.cli.shared import GlobalOptions, global_options, print_json, say_passed_over
+from hfcal.cli.messages import say_passed_over
+from hfcal.cli.options import GlobalOptions, global_options
+from hfcal.cli.result import CommandResult
 from hfcal.errors import HfcalError, LockedError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class PastError(HfcalError):
 
 
 @queue.command("list", cls=Command)
-def list_(context: typer.Context) -> int:
+def list_(context: typer.Context) -> CommandResult:
     """Show the updates that wait for the backend, and those that it refused for good.
 
     \b
@@ -50,21 +52,17 @@ def list_(context: typer.Context) -> int:
     """
     from hfcal.clock import now
     from hfcal.core.records import State
+    from hfcal.views.documents import queue_document
+    from hfcal.views.queue import queue_lines
 
-    shared = global_options(context)
+    options = global_options(context)
     moment = now()
-    state = shared.state_file(shared.settings(say_passed_over)).read() or State(created=moment.wall)
-    if shared.agents:
-        state.agents = {a: s for a, s in state.agents.items() if a in shared.agents}
-    if shared.json:
-        from hfcal.views.documents import queue_document
-
-        print_json(queue_document(state))
-    else:
-        from hfcal.views.queue import queue_lines
-
-        print("\n".join(queue_lines(state, moment)))
-    return 0
+    state = options.state_file(options.settings(say_passed_over)).read() or State(
+        created=moment.wall
+    )
+    if options.agents:
+        state.agents = {a: s for a, s in state.agents.items() if a in options.agents}
+    return CommandResult(lambda: queue_document(state), queue_lines(state, moment))
 
 
 @queue.command("retry", cls=Command)
@@ -72,7 +70,7 @@ def retry(
     context: typer.Context,
     ident: str = _IDENT,
     yes: bool = YES,  # noqa: FBT001
-) -> int:
+) -> CommandResult:
     """Have the next tick send a slot's updates, without a pause, refused ones too.
 
     \b
@@ -89,7 +87,7 @@ def drop(
     context: typer.Context,
     ident: str = _IDENT,
     yes: bool = YES,  # noqa: FBT001
-) -> int:
+) -> CommandResult:
     """Give up a slot's updates; the backend is never told.
 
     \b
@@ -102,19 +100,19 @@ def drop(
 
 
 def _repair(
-    shared: GlobalOptions,
+    options: GlobalOptions,
     ident: str,
     verb: str,
     do: Callable[[State, SlotUpdates], None],
     then: str,
     *,
     yes: bool,
-) -> int:
+) -> CommandResult:
     from hfcal.core.records import State
     from hfcal.core.repair import find
 
-    state_file = shared.state_file(shared.settings(say_passed_over))
-    seen = find(state_file.read() or State(created=0.0), ident, shared.agents)
+    state_file = options.state_file(options.settings(say_passed_over))
+    seen = find(state_file.read() or State(created=0.0), ident, options.agents)
     if not seen:
         raise NotQueuedError(_nothing(ident))
     confirm(f"{verb} {' and '.join(map(_told, seen))}: {then}", yes=yes)
@@ -122,26 +120,22 @@ def _repair(
         with state_file.transaction() as state:
             # Meanwhile some may have been sent, and an agent may have said more.
             asked = {update.number for found in seen for update in found.updates}
-            done = find(state, ident, shared.agents, among=asked)
+            done = find(state, ident, options.agents, among=asked)
             if verb == "retry":
-                _require_open(shared, state, done)
+                _require_open(options, state, done)
             for found in done:
                 do(state, found)
         if not done:
             raise NotQueuedError(_nothing(ident))
-    if shared.json:
-        print_json(
-            {
-                "done": [
-                    {"agent_id": f.agent_id, "ident": f.ident, "updates": f.statuses} for f in done
-                ]
-            }
-        )
-    elif not shared.quiet:
-        past = {"retry": "retrying", "drop": "dropped"}[verb]
-        for found in done:
-            print(f"{past} {_told(found)}; {then}")
-    return 0
+    past = {"retry": "retrying", "drop": "dropped"}[verb]
+    return CommandResult(
+        lambda: {
+            "done": [
+                {"agent_id": f.agent_id, "ident": f.ident, "updates": f.statuses} for f in done
+            ]
+        },
+        confirmation=[f"{past} {_told(found)}; {then}" for found in done],
+    )
 
 
 @contextlib.contextmanager
@@ -163,12 +157,12 @@ def speaking_for(state_file: StateFile, agents: list[str]) -> Iterator[None]:
         yield
 
 
-def _require_open(shared: GlobalOptions, state: State, found: list[SlotUpdates]) -> None:
+def _require_open(options: GlobalOptions, state: State, found: list[SlotUpdates]) -> None:
     from hfcal.core.repair import past_retrying
 
     for slot in found:
         for refusal in past_retrying(state, slot):
-            fix = shared.command("queue", "drop", about=slot.ident)
+            fix = options.command("queue", "drop", about=slot.ident)
             raise PastError(
                 f"{refusal.update.status} of slot {slot.ident} of {slot.agent_id} can't be sent "
                 f"any more, as the slot has ended; give it up with: {fix}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli.app import Command, SubGroup
-from hfcal.cli.shared import GlobalOptions, global_options, print_json
+from hfcal.cli.options import GlobalOptions, global_options
+from hfcal.cli.result import CommandResult
 
 if TYPE_CHECKING:
     from hfcal.service.installed import Installed
@@ -40,7 +41,7 @@ def systemd(
     output_dir: str | None = typer.Option(
         None, metavar="DIR", help="Write each unit to its file in this folder."
     ),
-) -> int:
+) -> CommandResult:
     """Print systemd units for this host's hfcal.
 
     \b
@@ -50,17 +51,17 @@ def systemd(
     """
     from hfcal.service.units import one_text, timer, watcher
 
-    shared = global_options(context)
-    installed = _installed(shared, system=os.geteuid() == 0 if system is None else system)
+    options = global_options(context)
+    installed = _installed(options, system=os.geteuid() == 0 if system is None else system)
     units = watcher(installed) if watch else timer(installed)
     if output_dir is None:
-        return _print(shared, one_text(installed, units))
+        return _text(one_text(installed, units))
     place = os.path.abspath(os.path.expanduser(output_dir))  # noqa: PTH100, PTH111
-    return _write(shared, installed, units, Path(place))
+    return _write(installed, units, Path(place))
 
 
 @service.command("cron", cls=Command)
-def cron(context: typer.Context) -> int:
+def cron(context: typer.Context) -> CommandResult:
     """Print a crontab line for this host's hfcal.
 
     \b
@@ -69,35 +70,30 @@ def cron(context: typer.Context) -> int:
     """
     from hfcal.service.crontab import crontab
 
-    shared = global_options(context)
-    return _print(shared, crontab(_installed(shared, system=False)))
+    options = global_options(context)
+    return _text(crontab(_installed(options, system=False)))
 
 
-def _installed(shared: GlobalOptions, *, system: bool) -> Installed:
-    import pwd
-
+def _installed(options: GlobalOptions, *, system: bool) -> Installed:
     from hfcal.service.installed import Installed
+    from hfcal.system.owners import user_name
     from hfcal.system.program import own_program
     from hfcal.wake.wakers import Wakers
 
-    settings = shared.settings()
+    settings = options.settings()
     settings.require_backend()
     settings.require_agents()
-    try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
     return Installed(
         program=own_program(),
         settings=settings,
         needs=Wakers(settings, answer_on_stdout=False).needs,
-        user=user,
+        user=user_name(os.geteuid()).removeprefix("#"),  # systemd takes the bare number
         system=system,
-        lock_timeout=shared.lock_timeout,
+        lock_timeout=options.lock_timeout,
     )
 
 
-def _write(shared: GlobalOptions, installed: Installed, units: list[Unit], directory: Path) -> int:
+def _write(installed: Installed, units: list[Unit], directory: Path) -> CommandResult:
     from hfcal.errors import ConfigError
     from hfcal.service.units import steps
     from hfcal.system.files import replace_file
@@ -111,18 +107,12 @@ def _write(shared: GlobalOptions, installed: Installed, units: list[Unit], direc
         raise ConfigError(
             f"cannot write into {directory}: {error.strerror or error}; name another --output-dir"
         ) from error
-    if shared.json:
-        print_json({"files": [str(path) for path in paths]})
-    elif not shared.quiet:
-        written = [f"wrote {path}" for path in paths]
-        next_ones = [f"next: {step}" for step in steps(installed, units, directory)]
-        print("\n".join([*written, *next_ones]))
-    return 0
+    written = [f"wrote {path}" for path in paths]
+    next_ones = [f"next: {step}" for step in steps(installed, units, directory)]
+    return CommandResult(
+        lambda: {"files": [str(path) for path in paths]}, confirmation=[*written, *next_ones]
+    )
 
 
-def _print(shared: GlobalOptions, text: str) -> int:
-    if shared.json:
-        print_json({"text": text})
-    else:
-        print(text, end="")
-    return 0
+def _text(text: str) -> CommandResult:
+    return CommandResult(lambda: {"text": text}, [text.removesuffix("\n")])

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import typer
-
-from hfcal.cli.shared import GlobalOptions, require_text
+from hfcal.cli.asking import ask
+from hfcal.cli.options import GlobalOptions, require_text
 from hfcal.config import values as readers
 from hfcal.config.load import read_key_file
 from hfcal.config.settings import KEYS, from_option
 from hfcal.errors import ConfigError, UsageError
+from hfcal.system.terminal import can_ask
 
 if TYPE_CHECKING:
     from hfcal.config.settings import Settings
@@ -29,13 +28,13 @@ class Answers:
     """What is said on the command line; what is missing a person is asked for.
 
     Attributes:
-        shared: The shared options.
+        options: The shared options.
         wake_command: What wakes an agent, as a shell would split it.
         wake_url: Where a webhook wakes agents, in place of a command.
         api_key_file: The file with the backend's key.
     """
 
-    shared: GlobalOptions
+    options: GlobalOptions
     wake_command: str | None
     wake_url: str | None
     api_key_file: str | None
@@ -46,23 +45,23 @@ class Answers:
         Raises:
             UsageError: One isn't allowed, or is missing and there is nobody to ask.
         """
-        shared = self.shared
+        options = self.options
         if self.wake_command and self.wake_url:
             raise UsageError("either --wake-command or --wake-url")
         host = os.uname().nodename
         values: dict[str, object] = {
-            "backend_url": _setting("backend_url", shared.backend_url, "URL of the backend"),
+            "backend_url": _setting("backend_url", options.backend_url, "URL of the backend"),
             "claw_identifier": _setting(
-                "claw_identifier", shared.claw, "Identifier of this claw", host
+                "claw_identifier", options.claw, "Identifier of this claw", host
             ),
-            "agents": shared.agents
+            "agents": options.agents
             or _missing("--agent", "Ids of the agents, with commas", _agents),
         }
         besides = {
             "api_key_file": self._key_file(),
-            "state_file": shared.state and _taken("--state", shared.state, _path),
-            "concurrency": shared.concurrency and from_option("concurrency", shared.concurrency),
-            "log_format": shared.log_format and from_option("log_format", shared.log_format),
+            "state_file": options.state and _taken("--state", options.state, _path),
+            "concurrency": options.concurrency and from_option("concurrency", options.concurrency),
+            "log_format": options.log_format and from_option("log_format", options.log_format),
         }
         values |= {name: value for name, value in besides.items() if value}
         values["wake"] = self._wake()
@@ -72,7 +71,7 @@ class Answers:
         if self.api_key_file is not None:
             return _taken("--api-key-file", self.api_key_file, _key_file)
         question = "File with the backend's API key, empty for none"
-        return _ask(question, _key_file, "") if _can_ask() else ""
+        return ask(question, _key_file, "") if can_ask() else ""
 
     def _wake(self) -> dict[str, object]:
         if self.wake_url:
@@ -99,15 +98,15 @@ def _setting(name: str, given: str | None, question: str, default: str | None = 
     """What an option says of a key, else a person; the default is for who can't be asked, too."""
     if given is not None:
         return from_option(name, given)
-    if default is not None and not _can_ask():
+    if default is not None and not can_ask():
         return from_option(name, default)
     return _missing(KEYS[name].flag, question, KEYS[name].read, default)
 
 
 def _missing(option: str, question: str, read: Callable[[str], T], default: str | None = None) -> T:
-    if not _can_ask():
+    if not can_ask():
         raise UsageError(f"{option} is needed, as there is no terminal to ask on")
-    return _ask(question, read, default)
+    return ask(question, read, default)
 
 
 def _taken(option: str, word: str, read: Callable[[str], T]) -> T:
@@ -116,27 +115,6 @@ def _taken(option: str, word: str, read: Callable[[str], T]) -> T:
         return read(word)
     except ValueError as error:
         raise UsageError(f"{option} = {readers.shown(word)}: {error}") from error
-
-
-def _ask(question: str, read: Callable[[str], T], default: str | None) -> T:
-    """Ask until the answer is allowed."""
-
-    def checked(answer: str) -> T:
-        try:
-            require_text(answer)
-            return read(answer)
-        except (ValueError, UsageError) as error:
-            raise typer.BadParameter(str(error)) from error
-
-    shown = default != ""
-    answer: T = typer.prompt(
-        question, default=default, err=True, value_proc=checked, show_default=shown
-    )
-    return answer
-
-
-def _can_ask() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _agents(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from hfcal.cli.shared import global_options
+from hfcal.cli.options import global_options
 from hfcal.errors import UsageError
 
 

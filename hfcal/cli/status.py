@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from hfcal.cli import exits
-from hfcal.cli.shared import global_options, print_json, say, say_passed_over
+from hfcal.cli.messages import say_passed_over
+from hfcal.cli.options import global_options
+from hfcal.cli.result import CommandResult
 from hfcal.errors import UnknownAgentError
 
 if TYPE_CHECKING:
-    from hfcal.state.file import StateFile
+    from collections.abc import Iterator
+
+    from hfcal.clock import Moment
+    from hfcal.core.records import State
 
 
 def status(
@@ -25,7 +30,7 @@ def status(
     history: int | None = typer.Option(
         None, min=0, metavar="N", help="The last N of what happened; 10, with --json all."
     ),
-) -> int:
+) -> CommandResult:
     """Show what is active, next, waiting, refused, failing and past.
 
     From the state file alone, without network.
@@ -38,53 +43,55 @@ def status(
     from hfcal.core.records import State
     from hfcal.views.documents import status_document
 
-    shared = global_options(context)
+    options = global_options(context)
     # A broken config must not hide what is going on, as long as the state file can be found.
-    state_file = shared.state_file(shared.settings(say_passed_over))
+    state_file = options.state_file(options.settings(say_passed_over))
     found = state_file.read()
     moment = now()
     state = found or State(created=moment.wall)
-    if found is None and not check:
-        say(_missing(state_file))
-    if shared.agents:
-        for agent_id in shared.agents:
+    missing = (
+        f"there is no state file {state_file.path} yet: no tick has run here as this user"
+        if found is None
+        else ""
+    )
+    if options.agents:
+        for agent_id in options.agents:
             if found is not None and agent_id not in {*state.agents, *state.configured}:
                 raise UnknownAgentError(
                     f"{state_file.path} knows no agent {agent_id}; "
                     "hfcal status names those it knows"
                 )
-        state.agents = {a: s for a, s in state.agents.items() if a in shared.agents}
-        state.configured = [a for a in state.configured if a in shared.agents]
-        state.history = [e for e in state.history if e.agent_id in shared.agents]
+        state.agents = {a: s for a, s in state.agents.items() if a in options.agents}
+        state.configured = [a for a in state.configured if a in options.agents]
+        state.history = [e for e in state.history if e.agent_id in options.agents]
     if history is not None:
         state.history = state.history[-history:] if history else []
-    wrong: list[str] = []
-    checked = ""
     if check:
-        from hfcal.views.check import late, summary
-
-        wrong = late(state, moment) if found else [_missing(state_file)]
-        checked = summary(state, moment, wrong)
-    if shared.json:
-        document = status_document(state, moment)
-        if check:
-            document["check"] = {"ok": not wrong, "message": checked}
-        print_json(document)
-    elif check:
-        if wrong or not shared.quiet:
-            print(checked)
-    else:
-        from hfcal.views.tables import HISTORY, print_status
-
-        print_status(
-            state,
-            moment,
-            sys.stdout,
-            history=HISTORY if history is None else history,
-            whole=bool(shared.verbose or shared.agents),
-        )
-    return exits.FAILED if wrong else exits.OK
+        return _checked(state, moment, missing)
+    return CommandResult(
+        lambda: status_document(state, moment),
+        _lines(state, moment, history, whole=bool(options.verbose or options.agents)),
+        notes=[missing] if missing else [],
+    )
 
 
-def _missing(state_file: StateFile) -> str:
-    return f"there is no state file {state_file.path} yet: no tick has run here as this user"
+def _checked(state: State, moment: Moment, missing: str) -> CommandResult:
+    from hfcal.views.check import late, summary
+    from hfcal.views.documents import status_document
+
+    wrong = [missing] if missing else late(state, moment)
+    message = summary(state, moment, wrong)
+    check = {"ok": not wrong, "message": message}
+    return CommandResult(
+        lambda: {**status_document(state, moment), "check": check},
+        lines=[message] if wrong else [],
+        confirmation=[] if wrong else [message],
+        exit_code=exits.FAILED if wrong else exits.OK,
+    )
+
+
+def _lines(state: State, moment: Moment, history: int | None, *, whole: bool) -> Iterator[str]:
+    from hfcal.views.tables import HISTORY, status_lines
+
+    most = HISTORY if history is None else history
+    yield from status_lines(state, moment, sys.stdout, history=most, whole=whole)

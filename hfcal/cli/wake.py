@@ -11,7 +11,8 @@ import typer
 
 from hfcal.cli import exits
 from hfcal.cli.app import Command, SubGroup
-from hfcal.cli.shared import global_options, print_json, say
+from hfcal.cli.options import global_options
+from hfcal.cli.result import CommandResult
 from hfcal.errors import Fault, InterruptedByUserError, UsageError, docs_link
 
 wake = typer.Typer(
@@ -23,7 +24,7 @@ wake = typer.Typer(
 
 
 @wake.command("test", cls=Command)
-def test(context: typer.Context) -> int:
+def test(context: typer.Context) -> CommandResult:
     """Wake one agent with a message that is marked as a test; touches no slot and no state.
 
     \b
@@ -34,12 +35,12 @@ def test(context: typer.Context) -> int:
     from hfcal.wake.message import trial_wake
     from hfcal.wake.wakers import Wakers
 
-    shared = global_options(context)
-    agent_id = shared.one_agent()
+    options = global_options(context)
+    agent_id = options.one_agent()
     if agent_id is None:
         raise UsageError("name the agent to wake with --agent ID")
-    settings = shared.settings()
-    wakers = Wakers(settings, answer_on_stdout=shared.json)
+    settings = options.settings()
+    wakers = Wakers(settings, answer_on_stdout=options.json)
     sent = trial_wake(agent_id)
     began = time.monotonic()
     fault = None
@@ -58,17 +59,18 @@ def test(context: typer.Context) -> int:
         fault = Fault("wake_failed", str(error))
     if signals:
         raise InterruptedByUserError(signals[0])
-    if shared.json:
-        print_json(
-            {
-                "agent_id": agent_id,
-                "ok": fault is None,
-                "duration_ms": round((time.monotonic() - began) * 1000),
-                "error": fault.document() if fault else None,
-            }
-        )
-    elif fault is None and not shared.quiet:
-        print(f"woke {agent_id} with a test message; whether it arrived only the agent can tell")
+    return _result(agent_id, fault, time.monotonic() - began)
+
+
+def _result(agent_id: str, fault: Fault | None, seconds: float) -> CommandResult:
+    document = {
+        "agent_id": agent_id,
+        "ok": fault is None,
+        "duration_ms": round(seconds * 1000),
+        "error": fault.document() if fault else None,
+    }
     if fault is not None:
-        say(f"could not wake {agent_id}: {fault.message} ({docs_link(fault.kind)})")
-    return exits.OK if fault is None else exits.FAILED
+        note = f"could not wake {agent_id}: {fault.message} ({docs_link(fault.kind)})"
+        return CommandResult(lambda: document, notes=[note], exit_code=exits.FAILED)
+    done = f"woke {agent_id} with a test message; whether it arrived only the agent can tell"
+    return CommandResult(lambda: document, confirmation=[done])

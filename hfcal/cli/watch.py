@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hfcal.cli.shared import can_draw, global_options
+from hfcal.cli.options import global_options
+from hfcal.system.terminal import can_draw
 
 if TYPE_CHECKING:
     from hfcal.engine.tick import Tick
@@ -36,13 +37,13 @@ def watch(
     from hfcal.engine.watch import Watch
     from hfcal.views.screens import JsonScreen, LineScreen
 
-    shared = global_options(context)
-    shared.interval = interval
-    settings = shared.settings()
+    options = global_options(context)
+    options.interval = interval
+    settings = options.settings()
     settings.require_backend()
     settings.require_agents()
-    open_state = partial(shared.state_file, settings, share=True)
-    factory = TickFactory(settings, open_state, answer_on_stdout=shared.json)
+    open_state = partial(options.state_file, settings, share=True)
+    factory = TickFactory(settings, open_state, answer_on_stdout=options.json)
     gc.set_threshold(700)  # unlike the commands that end soon
 
     def make(under_way: Collection[Tick]) -> Tick:
@@ -50,12 +51,12 @@ def watch(
         return factory.make(under_way)
 
     every, log = settings.heartbeat_interval, settings.log_file is not None
-    if shared.json:
+    if options.json:
         Watch(every, make, JsonScreen(), log=log).run()
     elif can_draw(sys.stdout):
         from hfcal.views.live import LiveScreen
 
-        with LiveScreen(shared.state_file(settings)) as screen:
+        with LiveScreen(options.state_file(settings)) as screen:
             Watch(every, make, screen, log=log).run()
     else:
         Watch(every, make, LineScreen(settings.log_format), log=log).run()

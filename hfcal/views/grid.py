@@ -12,10 +12,11 @@ from rich.console import Console, ConsoleDimensions, OverflowMethod, RenderableT
 from rich.table import Table
 from rich.text import Text
 
+from hfcal.system.terminal import can_draw
+
 _LEAST_NOTE = 20  # columns that are worth a last column of its own
 _GAP = 3  # columns between two cells
 _ANY_WIDTH = 10_000
-DUMB = frozenset({"", "dumb", "unknown"})  # values of TERM
 _COERCED = {"C.UTF-8", "C.utf8"}  # what Python makes of LC_CTYPE when it finds the locale C
 _SPEAKING = {"agent", "state", "status", "when", "backend", "note", "error"}  # without their name
 
@@ -104,7 +105,7 @@ def is_plain(stream: TextIO) -> bool:
     """
     if not (stream.encoding or "").lower().startswith("utf"):
         return True
-    if stream.isatty() and os.environ.get("TERM", "") in DUMB:
+    if stream.isatty() and not can_draw(stream):
         return True
     named = [os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
     if named[1] in _COERCED:

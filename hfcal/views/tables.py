@@ -17,15 +17,15 @@ HISTORY = 10
 _FREE_ROWS = 30
 
 
-def print_status(
+def status_lines(
     state: State, now: Moment, stream: TextIO, *, history: int = HISTORY, whole: bool = False
-) -> None:
-    """Print what goes on: agents first, then what is stuck, then what happened.
+) -> list[str]:
+    """What goes on: agents first, then what is stuck, then what happened.
 
     Args:
         state: What to show.
         now: The present moment.
-        stream: Where to.
+        stream: Where they will be printed: as wide as it is, coloured if it is a terminal.
         history: How many past entries.
         whole: Show each agent that is free and well, too, however many there are.
     """
@@ -44,7 +44,7 @@ def print_status(
     with console.capture() as captured:
         console.print(Group(*parts))
     # A table fills its last column with spaces, which wrap in a pager.
-    stream.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def _waiting(state: State, now: Moment) -> Grid:

@@ -1,10 +1,11 @@
-"""`--json` with every command and failure, shared options on both sides, and wrong usage."""
+"""Wrong usage, a state that can't be used, and shared options on both sides of the command.
+
+What holds for every command alike is in test_command_results.py.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import json
-import signal
 
 import pytest
 
@@ -55,42 +56,6 @@ def test_wrong_usage_without_json_leaves_stdout_empty(lone_host: Host) -> None:
         assert (result.code, result.stdout) == (2, "")
         assert part in result.stderr
         assert "--help" in result.stderr
-
-
-def test_every_command_prints_one_document(make_backend: MakeBackend, make_host: MakeHost) -> None:
-    """Each command when all is well: stdout is a JSON object, stderr is empty, lists are lists."""
-    backend = make_backend(slots=[{"agent": "developer", "id": 4}])
-    host = make_host(backend)
-    for words in (
-        ["tick"],
-        ["tick", "--dry-run"],
-        ["pause"],
-        ["resume"],
-        ["complete"],
-        ["hold", "--all"],
-        ["release", "--all"],
-        ["status"],
-        ["status", "--check"],
-        ["config", "show"],
-        ["config", "path"],
-    ):
-        result = host.run(*words, "--json")
-        assert (result.code, result.stderr) == (0, ""), result
-        assert isinstance(result.json, dict), words
-        assert result.stdout.count("\n") == 1
-    empty = host.run("tick", "--json").json
-    assert (empty["deliveries"], empty["agents"][0]["warnings"]) == ([], [])
-
-
-def test_demo_and_sim_take_json_too(lone_host: Host) -> None:
-    """The demo's whole story is one document; the simulator's first line is one with its URL."""
-    demo = lone_host.ok("demo", "--json")
-    assert demo.json["ok"] is True
-    sim = lone_host.start("sim", "--port", "0", "--json")
-    assert json.loads(sim.line())["url"].startswith("http://127.0.0.1:")
-    sim.send(signal.SIGTERM)
-    end = sim.end(5)
-    assert (end.code, end.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("damage", ["newer", "directory"])

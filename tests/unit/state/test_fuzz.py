@@ -45,7 +45,7 @@ from hfcal.state.codec import (
 from hfcal.state.damaged import salvage_updates
 from hfcal.state.file import StateFile
 from hfcal.views.documents import status_document
-from hfcal.views.tables import print_status
+from hfcal.views.tables import status_lines
 from hfcal.wake.message import Commands
 from hfcal.wake.wakers import Wakers
 from tests.unit.state.test_codec import EVERYTHING, numbered, places, records_of, states
@@ -333,7 +333,7 @@ def shown(state: State, moment: Moment) -> None:
     """Show a state in every way there is."""
     assert json.loads(json.dumps(status_document(state, moment)))["schema"] == 1
     assert set(stale_agents(state, moment)) <= set(state.configured)
-    print_status(state, moment, io.TextIOWrapper(io.BytesIO(), "utf-8", errors="replace"))
+    assert status_lines(state, moment, io.TextIOWrapper(io.BytesIO(), "utf-8", errors="replace"))
 
 
 def some_moments() -> list[Moment]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperOption
 
-from hfcal.errors import HfcalError, UsageError
+from hfcal.cli.messages import say
+from hfcal.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hfcal.config.settings import Options, Settings
+    from hfcal.errors import HfcalError
     from hfcal.state.file import StateFile
 
 
-@dataclass
+@dataclass(eq=False, repr=False)  # nobody needs them, and every start would make them
 class GlobalOptions:
     """What the shared options said.
 
@@ -45,7 +44,7 @@ class GlobalOptions:
     quiet: bool = False
     interval: str | None = None
 
-    def options(self) -> Options:
+    def for_settings(self) -> Options:
         """The part that settings depend on."""
         from hfcal.config.settings import Options
 
@@ -66,7 +65,7 @@ class GlobalOptions:
         """All settings; see `hfcal.config.settings.load`."""
         from hfcal.config.load import load
 
-        settings = load(self.options(), os.environ, pass_over=pass_over, text=text)
+        settings = load(self.for_settings(), os.environ, pass_over=pass_over, text=text)
         if settings.log_file is not None:
             from hfcal.config.values import LEVELS
             from hfcal.views.log import open_log
@@ -134,37 +133,12 @@ class GlobalOptions:
         return None
 
 
-def print_json(document: object) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(document))
-
-
-def can_draw(stream: TextIO) -> bool:
-    """Whether the stream is a terminal that knows more than to print."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}
-
-
-def say(message: str) -> None:
-    """Tell a person something that is not the answer; nobody listening changes nothing."""
-    with contextlib.suppress(OSError):
-        print(f"hfcal: {message}", file=sys.stderr, flush=True)
-
-
 def require_text(word: str) -> None:
     """Raise `UsageError` for a word that is no text: a file or a message can't hold it."""
     try:
         word.encode()
     except UnicodeEncodeError:
         raise UsageError(f"{word!r:.140} is no UTF-8") from None
-
-
-def say_passed_over(error: HfcalError) -> None:
-    """Tell a person that a part of the settings is passed over."""
-    say(f"{error.message}; going on without it")
-
-
-def pass_over(_: HfcalError) -> None:
-    """Say nothing: an agent's word counts whatever is wrong with the settings."""
 
 
 def global_options(context: typer.Context) -> GlobalOptions:
@@ -198,15 +172,15 @@ def _option(first: str, text: str, *more: str, to: str = "", **extra: Any) -> Ty
     def store(context: typer.Context, _: object, value: Any) -> Any:
         if not value:
             return value
-        shared = global_options(context)
+        options = global_options(context)
         if name == "agents":
-            shared.agents += [_agent(first, agent_id) for agent_id in value]
+            options.agents += [_agent(first, agent_id) for agent_id in value]
         elif name == "verbose":
-            shared.verbose += value
+            options.verbose += value
         elif name == "lock_timeout":
-            shared.lock_timeout = duration_option(first, value)
+            options.lock_timeout = duration_option(first, value)
         else:
-            setattr(shared, name, value)
+            setattr(options, name, value)
         return value
 
     return TyperOption(
