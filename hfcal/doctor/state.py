@@ -20,6 +20,7 @@ from hfcal.core.repair import find, past_retrying, reasons_to_keep
 from hfcal.core.scheduler import SLACK, due_at
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import DamagedStateError, StateError
+from hfcal.system.files import nearest
 from hfcal.system.owners import closed_to_group, group_name, owner_of
 from hfcal.system.sharing import is_shared, shared_group
 
@@ -79,7 +80,7 @@ def _closed(host: Host) -> Finding | None:
     """What this user can't write to, or shouldn't, though a tick would."""
     path = host.state_file.path
     locks = path.with_name(f"{path.name}.locks")
-    directory = next(place for place in path.parents if os.path.exists(place))  # noqa: PTH110
+    directory = nearest(path.parent)[0]
     # From the outside in: what is in a closed directory can't be looked at.
     for place in chain((directory, locks, path), locks.glob("*.lock")):
         if not os.path.exists(place):  # noqa: PTH110  # Path raises where it may not look
@@ -252,7 +253,7 @@ def _stuck(host: Host, state: State) -> Iterator[Finding]:
 
 def check_space(host: Host) -> Iterator[Finding]:
     """Whether the disk has room."""
-    place = next(p for p in host.state_file.path.parents if p.exists())
+    place = nearest(host.state_file.path.parent)[0]
     free = shutil.disk_usage(place).free
     mib = free // 1024**2
     if free < _LEAST_SPACE:

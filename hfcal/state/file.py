@@ -20,13 +20,12 @@ from hfcal.core.records import State
 from hfcal.errors import DamagedStateError, StateError, docs_link
 from hfcal.state.agent_locks import AgentLocks
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
-from hfcal.system.files import give_to_owner, make_private
+from hfcal.system.files import give_to_owner, make_private, opened_directory, put_file
 from hfcal.system.locks import LockFile
 from hfcal.system.owners import owner_hint, owner_of
 from hfcal.system.sharing import share_file, shared_group
 
 MAX_BYTES = 256 * 1024 * 1024
-_NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 
 class StateFile:
@@ -259,27 +258,25 @@ class StateFile:
             return
         temporary = self.path.with_name(f".{self.path.name}.new")
         try:
-            descriptor = _open_new(temporary)
-            try:
-                # By the directory, not by a setting: agents that share it have no config.
-                group = shared_group(self.path.parent)
-                os.fchmod(descriptor, 0o600)
-                if group is not None:
-                    share_file(descriptor, group)
-                give_to_owner(descriptor, self.path)
-                _write_all(descriptor, content)
-                _fsync(descriptor)
-                temporary.replace(self.path)
-                _fsync_directory(self.path.parent)
-            except BaseException:
-                os.close(descriptor)
-                raise
+            _clear(temporary)
+            with opened_directory(self.path.parent) as folder:
+                descriptor = put_file(
+                    self.path.name, temporary.name, content, self._prepare_new, folder
+                )
         except OSError as error:
             raise self._unusable(error) from error
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._cached = state
         self._keep(descriptor, content)
+
+    def _prepare_new(self, descriptor: int) -> None:
+        """For whom a new file is: by its directory, as agents that share it have no config."""
+        group = shared_group(self.path.parent)
+        os.fchmod(descriptor, 0o600)
+        if group is not None:
+            share_file(descriptor, group)
+        give_to_owner(descriptor, self.path)
 
     def _newer(self, error: NewerSchemaError) -> StateError:
         return StateError(
@@ -317,37 +314,13 @@ def _behind_link(path: Path) -> Path:
         return path
 
 
-def _open_new(path: Path) -> int:
-    """An empty file of ours, for writing; what a kill has left there is gone."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+def _clear(path: Path) -> None:
+    """Remove what a kill has left there; what else is there stays, and is an error."""
     with contextlib.suppress(FileNotFoundError):
-        if path.lstat().st_uid != os.geteuid():
+        facts = path.lstat()
+        if stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
             path.unlink()
-    return os.open(path, flags, 0o600)
 
 
 def _facts(facts: os.stat_result) -> tuple[int, ...]:
     return (facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _fsync(descriptor: int) -> None:
-    """Onto the disk; a file system without fsync is as good as it gets."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FSYNC:
-            raise
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _fsync(descriptor)
-    finally:
-        os.close(descriptor)

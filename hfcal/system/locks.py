@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
-from hfcal.system.files import open_or_make
+from hfcal.system.files import open_or_make, opened_directory
 from hfcal.system.owners import owner_hint
 from hfcal.system.sharing import make_shared_file, share_file, shared_group
 from hfcal.text import one_line
@@ -142,12 +142,9 @@ def locked_directory(directory: Path) -> Iterator[None]:
     Raises:
         OSError: It can't be opened or locked.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened_directory(directory) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 class _Waiting:
