@@ -69,7 +69,7 @@ class WakeTable:
             raise self.bad(key, value, "an absolute path")
         return path
 
-    def text(self, key: str, default: str | None = None) -> str:
+    def text(self, key: str, default: str) -> str:
         """A text that isn't empty."""
         value = self.take(key, default)
         if not isinstance(value, str) or not value.strip() or not value.isprintable():

@@ -67,7 +67,7 @@ class Host:
     errors: tuple[HfcalError, ...]
     config: Path
     state_file: StateFile
-    given: tuple[str, ...] = ()
+    given: tuple[str, ...]
 
     @property
     def is_guest(self) -> bool:

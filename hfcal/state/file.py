@@ -25,6 +25,7 @@ from hfcal.system.locks import LockFile
 from hfcal.system.owners import owner_hint, owner_of
 from hfcal.system.sharing import share_file, shared_group
 
+LOCK_TIMEOUT = 30.0  # seconds, if --lock-timeout doesn't say otherwise
 MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -45,7 +46,7 @@ class StateFile:
         self,
         path: Path,
         *,
-        lock_timeout: float = 30.0,
+        lock_timeout: float = LOCK_TIMEOUT,
         on_lost: Callable[[str], None] = lambda _: None,
         group: str = "",
     ) -> None:
