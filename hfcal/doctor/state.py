@@ -78,8 +78,7 @@ def check_state(host: Host) -> Iterator[Finding]:
 
 def _closed(host: Host) -> Finding | None:
     """What this user can't write to, or shouldn't, though a tick would."""
-    path = host.state_file.path
-    locks = path.with_name(f"{path.name}.locks")
+    path, locks = host.state_file.path, host.state_file.locks_directory
     directory = nearest(path.parent)[0]
     # From the outside in: what is in a closed directory can't be looked at.
     for place in chain((directory, locks, path), locks.glob("*.lock")):
@@ -115,13 +114,12 @@ def _still_shared(host: Host) -> Iterator[Finding]:
             "still-shared",
             "warning",
             f"{directory} is still for group {group_name(group)}, and the setting group is gone",
-            _make_private(host.state_file.path),
+            _make_private(host.state_file.path, host.state_file.locks_directory),
         )
 
 
-def _make_private(path: Path) -> str:
+def _make_private(path: Path, locks: Path) -> str:
     """The command that takes a state from its group."""
-    locks = path.with_name(f"{path.name}.locks")
     both = shlex.join([str(path.parent), str(locks)])
     files = f"{shlex.quote(str(path))} {shlex.quote(str(locks))}/*.lock"
     commands = [f"chmod g-s,go= {both}", f"chmod 600 {files}"]

@@ -22,7 +22,7 @@ from hfcal.state.agent_locks import AgentLocks
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
 from hfcal.system.files import give_to_owner, make_private, opened_directory, put_file
 from hfcal.system.locks import LockFile
-from hfcal.system.owners import owner_hint, owner_of
+from hfcal.system.owners import error_hint, owner_of
 from hfcal.system.sharing import share_file, shared_group
 
 LOCK_TIMEOUT = 30.0  # seconds, if --lock-timeout doesn't say otherwise
@@ -39,6 +39,8 @@ class StateFile:
         group: The name of the group that shares it; empty for whoever shares it already.
 
     Attributes:
+        path: The file itself, behind a link.
+        locks_directory: Where its lock and the agents' locks are.
         give_up_at: When no lock is waited for any longer, by the monotonic clock.
     """
 
@@ -53,8 +55,8 @@ class StateFile:
         self.path = _behind_link(path)
         if not self.path.name:
             raise StateError(f"{self.path} is not a regular file; choose another with --state")
-        self._locks_directory = self.path.with_name(self.path.name + ".locks")
-        self._lock = LockFile(self._locks_directory / "state.lock")
+        self.locks_directory = self.path.with_name(self.path.name + ".locks")
+        self._lock = LockFile(self.locks_directory / "state.lock")
         self._group = group
         self._lock_timeout = lock_timeout
         self.on_lost = on_lost
@@ -147,7 +149,7 @@ class StateFile:
     def agent_locks(self) -> AgentLocks:
         """The agents' locks."""
         self._prepare()
-        return AgentLocks(self._locks_directory)
+        return AgentLocks(self.locks_directory)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,11 +166,11 @@ class StateFile:
             return
         try:
             make_private(self.path.parent)
-            make_private(self._locks_directory)
+            make_private(self.locks_directory)
             if self._group:
                 from hfcal.state.sharing import share_state
 
-                share_state(self.path, self._locks_directory, self._group)
+                share_state(self.path, self.locks_directory, self._group)
         except OSError as error:
             raise self._unusable(error) from error
         self._prepared = True
@@ -286,14 +288,10 @@ class StateFile:
         )
 
     def _unusable(self, error: OSError) -> StateError:
-        message = f"cannot use {self.path}: {error.strerror or error}"
-        if error.errno in {errno.EACCES, errno.EPERM}:
-            message += owner_hint(self.path)
-        elif error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            message += "; free some room, nothing that was accepted before is lost"
-        elif error.errno == errno.EROFS:
-            message += "; choose another place with --state or HFCAL_STATE"
-        return StateError(message)
+        hint = error_hint(error, self.path)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            hint = "; free some room, nothing that was accepted before is lost"
+        return StateError(f"cannot use {self.path}: {error.strerror or error}{hint}")
 
 
 def _behind_link(path: Path) -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
 from hfcal.system.files import open_or_make, opened_directory
-from hfcal.system.owners import owner_hint
+from hfcal.system.owners import error_hint
 from hfcal.system.sharing import make_shared_file, share_file, shared_group
 from hfcal.text import one_line
 
@@ -129,9 +129,7 @@ class LockFile:
                 f"{self.path.parent} is on a file system without locks ({error.strerror}); "
                 "put the state on a local disk with --state or HFCAL_STATE"
             )
-        hint = owner_hint(self.path) if error.errno in {errno.EACCES, errno.EPERM} else ""
-        if error.errno == errno.EROFS:
-            hint = "; choose another place with --state or HFCAL_STATE"
+        hint = error_hint(error, self.path)
         return StateError(f"cannot lock {self.path}: {error.strerror}{hint}")
 
 

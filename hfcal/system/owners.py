@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shlex
@@ -18,9 +19,11 @@ def owner_of(path: Path) -> str | None:
     return None if owner == os.geteuid() else user_name(owner)
 
 
-def owner_hint(path: Path) -> str:
-    """What to do about a file of another user; empty for one of ours."""
-    owner = owner_of(path)
+def error_hint(error: OSError, path: Path) -> str:
+    """What to do about an error with a file of the state; empty where there is nothing to say."""
+    if error.errno == errno.EROFS:
+        return "; choose another place with --state or HFCAL_STATE"
+    owner = owner_of(path) if error.errno in {errno.EACCES, errno.EPERM} else None
     if owner is None:
         return ""
     closed = closed_to_group(path)
