@@ -1,9 +1,12 @@
-"""Making text from elsewhere safe for a terminal, a log line, a prompt or a file name."""
+"""Text from elsewhere, made safe for a terminal, a log line, a prompt or a file name, and read."""
 
 import json
+import math
 import re
 import unicodedata
+from typing import Any
 
+MASK = "********"  # in the place of a secret
 _DIGEST = r"-[0-9a-f]{12}$"
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -22,6 +25,29 @@ def one_line(text: str, limit: int = 300) -> str:
         spaced = "".join(" " if unicodedata.category(c) in _UNSAFE else c for c in head)
         cleaned = " ".join(spaced.split())
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def strict_json(content: bytes) -> Any:
+    """What JSON from elsewhere holds; of duplicate keys the last counts.
+
+    Raises:
+        ValueError: It is no JSON, nests too deep, or holds a number that JSON has not.
+    """
+    try:
+        return json.loads(content, parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number out of range")
+    return value
 
 
 def json_line(value: object) -> str:

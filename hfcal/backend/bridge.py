@@ -5,8 +5,8 @@ See docs/protocol.md for what is sure, likely and open about each call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from hfcal.core.ids import SlotRef
@@ -24,6 +24,8 @@ from hfcal.text import one_line
 
 if TYPE_CHECKING:
     from hfcal.config.settings import Settings
+
+_Read = TypeVar("_Read")
 
 # What FastAPI says of a path that it doesn't serve, and what others leave out.
 _SAY_NO_AGENT = ("Not Found", "")
@@ -61,11 +63,7 @@ class Bridge:
         answer = self._ask("POST", "/calendar/agent/heartbeat", agent_id, body)
         if answer.status == 404:
             raise BridgeError(self._not_bound(agent_id, answer))
-        self._require_success(answer)
-        try:
-            return parse_heartbeat(answer.json())
-        except ValueError as error:
-            raise BridgeError(self._unreadable("heartbeat", answer, error)) from error
+        return self._read("heartbeat", answer, parse_heartbeat)
 
     def update(self, agent_id: str, ref: SlotRef, body: Mapping[str, object]) -> int | None:
         """Send one update of a slot (docs/protocol.md, Updates).
@@ -81,14 +79,11 @@ class Bridge:
         else:
             path = f"/calendar/slots/virtual/{quote(ref.virtual[0], safe='')}/agent-update"
         answer = self._ask("PATCH", path, agent_id, body)
-        self._require_success(answer)
         if not answer.body.strip():
+            self._require_success(answer)
             return None
-        try:
-            return real_id_of(answer.json())
-        except ValueError as error:
-            # A proxy's log-in page is a 200 as well, and must not cost a completion.
-            raise BridgeError(self._unreadable("update", answer, error)) from error
+        # A proxy's log-in page is a 200 as well, and must not cost a completion.
+        return self._read("update", answer, real_id_of)
 
     def post_status(self, agent_id: str, status: str) -> None:
         """Tell what the agent is doing (docs/protocol.md, Agent status).
@@ -113,11 +108,7 @@ class Bridge:
         answer = self._ask("GET", "/calendar/agent/status", agent_id, None)
         if answer.status == 404 and _detail(answer) not in _SAY_NO_AGENT:
             raise BridgeError(self._not_bound(agent_id, answer))
-        self._require_success(answer)
-        try:
-            answer.json()
-        except ValueError as error:
-            raise BridgeError(self._unreadable("status", answer, error)) from error
+        self._read("status", answer, lambda document: document)
 
     def sync(self) -> dict[str, list[Slot]]:
         """Read the schedules of all agents of this claw (docs/protocol.md, Sync).
@@ -127,11 +118,7 @@ class Bridge:
         """
         path = f"/calendar/sync?claw_identifier={quote(self.claw_identifier, safe='')}"
         answer = self._ask("GET", path, None, None)
-        self._require_success(answer)
-        try:
-            return parse_sync(answer.json())
-        except ValueError as error:
-            raise BridgeError(self._unreadable("sync", answer, error)) from error
+        return self._read("sync", answer, parse_sync)
 
     def close(self) -> None:
         """Close the connection."""
@@ -152,6 +139,13 @@ class Bridge:
             raise BridgeError(fault) from error
         self.date = answer.headers.get("date", "")
         return answer
+
+    def _read(self, what: str, answer: Answer, parse: Callable[[Any], _Read]) -> _Read:
+        self._require_success(answer)
+        try:
+            return parse(answer.json())
+        except ValueError as error:
+            raise BridgeError(self._unreadable(what, answer, error)) from error
 
     def _require_success(self, answer: Answer) -> None:
         status = answer.status

@@ -78,7 +78,7 @@ def change(path: Path, names: Names, word: str, check_wakes: CheckWakes) -> obje
             try:
                 check(path, after, check_wakes)
             except ConfigError as error:
-                if _is_wrong(path, before, check_wakes):
+                if not is_right(path, check_wakes):
                     raise
                 raise UsageError(error.message + _hint(names, word)) from error
             save(path, after, keep_mode=True)
@@ -196,12 +196,13 @@ def check(path: Path, text: str, check_wakes: CheckWakes) -> None:
         raise ConfigError(f"{error.message}; nothing was written") from error
 
 
-def _is_wrong(path: Path, text: str, check_wakes: CheckWakes) -> bool:
+def is_right(path: Path, check_wakes: CheckWakes) -> bool:
+    """Whether hfcal can run by the config file that is there, if one is."""
     try:
-        check(path, text, check_wakes)
+        check(path, read_text(path), check_wakes)
     except ConfigError:
-        return True
-    return False
+        return False
+    return True
 
 
 def save(path: Path, text: str, *, keep_mode: bool) -> None:

@@ -7,11 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hfcal.core.ids import JsonObject
+from hfcal.text import MASK
 
 _SECRETS = ("key", "token", "secret", "password", "authorization")
-
-
-MASK = "********"
 
 
 def masked(table: Mapping[str, Any]) -> JsonObject:

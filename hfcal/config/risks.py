@@ -73,18 +73,18 @@ def _readable_by_others(file: Path) -> bool:
         return False
 
 
+_MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = r"(nfs|cifs|smb|9p|afs|ceph|lustre|beegfs|gfs|davfs|fuse\.(sshfs|glusterfs|s3fs|rclone))"
 
 
-def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+def network_file_system(path: Path) -> str | None:
     """The type of the network file system that `path` is on; None for a local one.
 
     Args:
-        path: Absolute.
-        mounts: What is mounted, as Linux tells it; where it doesn't, nothing is found.
+        path: Absolute. Where the system isn't Linux, nothing is found.
     """
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         path = path.resolve()
     except (OSError, RuntimeError):
         return None

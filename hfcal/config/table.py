@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hfcal.config.values import closest
+from hfcal.config.values import closest, duration, shown
 from hfcal.errors import ConfigError
 
 ADAPTERS = ("command", "webhook", "openclaw", "spool", "print")
@@ -51,8 +51,6 @@ class WakeTable:
 
     def seconds(self, key: str, default: float, *, least: float, most: float) -> float:
         """A duration in seconds."""
-        from hfcal.config.values import duration
-
         value = self.take(key, default)
         try:
             return duration(value, least=least, most=most)
@@ -69,7 +67,7 @@ class WakeTable:
             raise self.bad(key, value, "an absolute path")
         return path
 
-    def text(self, key: str, default: str | None = None) -> str:
+    def text(self, key: str, default: str) -> str:
         """A text that isn't empty."""
         value = self.take(key, default)
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
@@ -116,8 +114,6 @@ class WakeTable:
             # Misspelt, it is there under another name.
             for near in difflib.get_close_matches(key, self._left, 1, 0.6):
                 return ConfigError(f"unknown key {self._where}.{near}; did you mean {key}?")
-        from hfcal.config.values import shown
-
         text = "missing" if value is None else shown(value)
         return ConfigError(f"{self._where}.{key} = {text}: allowed: {allowed}")
 

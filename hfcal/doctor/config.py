@@ -13,6 +13,7 @@ from hfcal.config.risks import risks_of
 from hfcal.config.values import STDERR
 from hfcal.core.notices import ABOUT_LOG
 from hfcal.doctor.finding import Finding, Host
+from hfcal.system.files import closed_place, nearest
 from hfcal.views.log import LOG_FLAGS
 
 
@@ -81,7 +82,7 @@ def check_log(host: Host) -> Iterator[Finding]:
     else:
         yield Finding("log", "ok", f"{path} can be written to")
         return
-    fix = f"ls -ld {shlex.quote(str(_nearest(path)))}"
+    fix = f"ls -ld {shlex.quote(str(nearest(path)[0]))}"
     if host.settings.sources.get("log_file") == "environment":
         fix = "unset HFCAL_LOG_FILE"
     yield Finding("log-closed", "warning", message, fix)
@@ -92,15 +93,8 @@ def _closed_to_logs(path: Path) -> str:
     try:
         os.close(os.open(path, LOG_FLAGS))
     except FileNotFoundError:
-        place = _nearest(path)
-        open_to_us = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-        return "" if open_to_us else f"{place} can't be written to by this user"
+        place = closed_place(path)
+        return "" if place is None else f"{place} can't be written to by this user"
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def _nearest(path: Path) -> Path:
-    """The path, or the nearest directory above it that is there."""
-    # Path raises where it may not look.
-    return next(p for p in (path, *path.parents) if os.path.exists(p))  # noqa: PTH110

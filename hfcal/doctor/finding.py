@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from hfcal.config.file import check, read_text
+from hfcal.config.file import is_right
 from hfcal.config.paths import exists
 from hfcal.config.settings import Settings
 from hfcal.core.records import State
-from hfcal.errors import ConfigError, HfcalError, StateError, UnreadableConfigError
+from hfcal.errors import HfcalError, StateError, UnreadableConfigError
 from hfcal.state.file import StateFile
 from hfcal.system.owners import as_user, owner_of
 from hfcal.system.program import own_program
@@ -68,7 +68,7 @@ class Host:
     errors: tuple[HfcalError, ...]
     config: Path
     state_file: StateFile
-    given: tuple[str, ...] = ()
+    given: tuple[str, ...]
 
     @property
     def is_guest(self) -> bool:
@@ -92,11 +92,7 @@ class Host:
     @cached_property
     def _can_set(self) -> bool:
         """Whether `config set` would write the config file: none that is wrong besides."""
-        try:
-            check(self.config, read_text(self.config), check_wakes)
-        except ConfigError:
-            return False
-        return True
+        return is_right(self.config, check_wakes)
 
     def command(self, *words: str, about: str = "") -> str:
         """An hfcal command that fixes something, to be pasted into a shell.

@@ -20,6 +20,7 @@ from hfcal.core.repair import find, past_retrying, reasons_to_keep
 from hfcal.core.scheduler import SLACK, due_at
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import DamagedStateError, StateError
+from hfcal.system.files import nearest
 from hfcal.system.owners import closed_to_group, group_name, owner_of
 from hfcal.system.sharing import is_shared, shared_group
 
@@ -77,9 +78,8 @@ def check_state(host: Host) -> Iterator[Finding]:
 
 def _closed(host: Host) -> Finding | None:
     """What this user can't write to, or shouldn't, though a tick would."""
-    path = host.state_file.path
-    locks = path.with_name(f"{path.name}.locks")
-    directory = next(place for place in path.parents if os.path.exists(place))  # noqa: PTH110
+    path, locks = host.state_file.path, host.state_file.locks_directory
+    directory = nearest(path.parent)[0]
     # From the outside in: what is in a closed directory can't be looked at.
     for place in chain((directory, locks, path), locks.glob("*.lock")):
         if not os.path.exists(place):  # noqa: PTH110  # Path raises where it may not look
@@ -114,13 +114,12 @@ def _still_shared(host: Host) -> Iterator[Finding]:
             "still-shared",
             "warning",
             f"{directory} is still for group {group_name(group)}, and the setting group is gone",
-            _make_private(host.state_file.path),
+            _make_private(host.state_file.path, host.state_file.locks_directory),
         )
 
 
-def _make_private(path: Path) -> str:
+def _make_private(path: Path, locks: Path) -> str:
     """The command that takes a state from its group."""
-    locks = path.with_name(f"{path.name}.locks")
     both = shlex.join([str(path.parent), str(locks)])
     files = f"{shlex.quote(str(path))} {shlex.quote(str(locks))}/*.lock"
     commands = [f"chmod g-s,go= {both}", f"chmod 600 {files}"]
@@ -252,7 +251,7 @@ def _stuck(host: Host, state: State) -> Iterator[Finding]:
 
 def check_space(host: Host) -> Iterator[Finding]:
     """Whether the disk has room."""
-    place = next(p for p in host.state_file.path.parents if p.exists())
+    place = nearest(host.state_file.path.parent)[0]
     free = shutil.disk_usage(place).free
     mib = free // 1024**2
     if free < _LEAST_SPACE:

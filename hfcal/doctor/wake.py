@@ -14,12 +14,12 @@ from hfcal.config.toml_edit import Names, quoted, written
 from hfcal.core.ids import JsonObject
 from hfcal.doctor.finding import Finding, Host
 from hfcal.errors import ConfigError
+from hfcal.system.files import closed_place
 from hfcal.wake.adapter import WakeError
-from hfcal.wake.secrets import HasSecrets
+from hfcal.wake.exchange import PostingAdapter
 from hfcal.wake.wakers import Wakers
 
 CRON_PATH = "/usr/bin:/bin"
-_ADAPTERS_WITH_URL = {"webhook": None, "openclaw": "http://127.0.0.1:18789"}
 
 
 def check_wake(host: Host) -> Iterator[Finding]:
@@ -32,25 +32,26 @@ def check_wake(host: Host) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("wake-invalid", "error", error.message, host.edit())
         return
-    for where, adapter in wakers.adapters.items():
-        yield from _secrets(where, adapter)
+    adapters = wakers.adapters
+    for where, adapter in adapters.items():
+        if isinstance(adapter, PostingAdapter):
+            yield from _secrets(where, adapter)
     tables: dict[Names, JsonObject] = {("wake",): settings.wake} if settings.wake else {}
     tables |= {("agent", a, "wake"): table for a, table in settings.agent_wakes.items()}
     for names, table in tables.items():
         where = ".".join(names)
-        adapter_name = str(table.get("adapter"))
-        if adapter_name == "command":
+        adapter = adapters[where]
+        if isinstance(adapter, PostingAdapter):
+            yield from _listening(where, adapter.url, settings.request_timeout)
+        elif table["adapter"] == "command":
             yield from _program(host, names, table)
-        elif adapter_name in _ADAPTERS_WITH_URL:
-            url = str(table.get("url") or _ADAPTERS_WITH_URL[adapter_name])
-            yield from _listening(where, url, settings.request_timeout)
-        elif adapter_name == "spool":
-            yield from _directory(where, Path(str(table["dir"])).expanduser())
+        elif table["adapter"] == "spool":
+            yield from _directory(where, Path(table["dir"]).expanduser())
 
 
-def _secrets(where: str, adapter: object) -> Iterator[Finding]:
+def _secrets(where: str, adapter: PostingAdapter) -> Iterator[Finding]:
     """Whether what the adapter is to send as a secret is there."""
-    for secret in adapter.secrets if isinstance(adapter, HasSecrets) else ():
+    for secret in adapter.secrets:
         try:
             secret.read()
         except WakeError as error:
@@ -113,8 +114,8 @@ def _listening(where: str, url: str, seconds: float) -> Iterator[Finding]:
 
 
 def _directory(where: str, directory: Path) -> Iterator[Finding]:
-    place = next(p for p in (directory, *directory.parents) if p.exists())
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+    place = closed_place(directory)
+    if place is None:
         yield Finding("wake-spool", "ok", f"[{where}] {directory} can be written to")
     else:
         yield Finding(

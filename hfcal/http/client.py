@@ -17,7 +17,7 @@ from typing import Any
 import httpcore
 
 from hfcal import __version__
-from hfcal.text import one_line
+from hfcal.text import MASK, one_line, strict_json
 
 # httpx loads its own command line (click, rich, pygments) wherever click happens to be installed:
 # 80 ms that nobody asked for.
@@ -30,7 +30,6 @@ from hfcal.http.network import Deadline, Transport, ssl_context  # noqa: E402  #
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _MOST_VALUES = 500_000  # in one answer: a small text may hold millions, each of 60 bytes
-_MASK = "********"
 _LEAST_SECRET = 6  # characters
 
 # A backend that moved is looked up again after this long, though the old address still answers.
@@ -95,10 +94,7 @@ class Answer:
         """
         if self.body.count(b",") > _MOST_VALUES:
             raise ValueError("it holds too many values")
-        try:
-            return json.loads(self.body, parse_constant=_no_constant, parse_float=_finite)
-        except RecursionError as error:
-            raise ValueError("nested too deep") from error
+        return strict_json(self.body)
 
 
 class HttpClient:
@@ -108,7 +104,7 @@ class HttpClient:
         base_url: `http://host:port/prefix` or `https://…`; paths are put behind it as they are.
         headers: Sent with every request.
         name: What errors call the server, where its URL may hold a secret.
-        ca_file: Certificates to trust, PEM; those that come with httpx by default.
+        ca_file: Certificates to trust, PEM; None for those of public authorities.
         secrets: What is masked in all that comes back, as a server may send back our own key.
     """
 
@@ -168,12 +164,12 @@ class HttpClient:
         headers = {name: self._masked(value) for name, value in answer.headers.items()}
         content = answer.body
         for secret in self._secrets:
-            content = content.replace(secret.encode(), _MASK.encode())
+            content = content.replace(secret.encode(), MASK.encode())
         return Answer(answer.status, headers, content)
 
     def _masked(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret, _MASK)
+            text = text.replace(secret, MASK)
         return text
 
     def _exchange(
@@ -298,17 +294,6 @@ def _forms(secrets: Iterable[str]) -> list[str]:
     parts = {part for secret in secrets for part in (secret, secret.partition(" ")[2])}
     forms = {form for part in parts for form in (part, json.dumps(part)[1:-1])}
     return sorted((f for f in forms if len(f) >= _LEAST_SECRET), key=len, reverse=True)
-
-
-def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is no JSON")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if value in {float("inf"), float("-inf")}:
-        raise ValueError("a number out of range")
-    return value
 
 
 def _reason(error: BaseException) -> str:

@@ -12,9 +12,9 @@ from hfcal.config.settings import KEYS, Settings
 from hfcal.config.values import STDERR
 from hfcal.core.scheduler import WAKES_UNTIL
 from hfcal.errors import ConfigError
+from hfcal.state.file import LOCK_TIMEOUT
 from hfcal.wake.adapter import ServiceRequirements
 
-LOCK_TIMEOUT = 30.0  # seconds; the default of --lock-timeout
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -39,7 +39,7 @@ class Installed:
     needs: ServiceRequirements
     user: str
     system: bool
-    lock_timeout: float = LOCK_TIMEOUT
+    lock_timeout: float
 
     def __post_init__(self) -> None:
         if self.settings.sources.get("api_key") == "environment":

@@ -20,6 +20,7 @@ from hfcal.clock import EARLIEST, FARTHEST
 from hfcal.core import records
 from hfcal.core.ids import SlotRef, valid_agent_id, valid_real_id, valid_virtual_id
 from hfcal.core.records import KEY, SCHEMA, State, Update
+from hfcal.text import strict_json
 
 _Record = TypeVar("_Record")
 _Decoder = Callable[[Any, str], Any]
@@ -104,10 +105,7 @@ def parse(content: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It holds none.
     """
-    try:
-        document = json.loads(content, parse_constant=_no_constant, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    document = strict_json(content)
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004  # one kind for all damage
     return document
@@ -224,17 +222,6 @@ def _anything(value: Any, where: str, level: int = 0) -> Any:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
         _anything(item, where, level + 1)
-    return value
-
-
-def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is no JSON")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if value in {float("inf"), float("-inf")}:
-        raise ValueError(f"{digits[:20]} is no number")
     return value
 
 

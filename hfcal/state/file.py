@@ -20,13 +20,13 @@ from hfcal.core.records import State
 from hfcal.errors import DamagedStateError, StateError, docs_link
 from hfcal.state.agent_locks import AgentLocks
 from hfcal.state.codec import NewerSchemaError, decode_state, encode_state
-from hfcal.system.files import give_to_owner, make_private
+from hfcal.system.files import give_to_owner, make_private, opened_directory, put_file
 from hfcal.system.locks import LockFile
-from hfcal.system.owners import owner_hint, owner_of
+from hfcal.system.owners import error_hint, owner_of
 from hfcal.system.sharing import share_file, shared_group
 
+LOCK_TIMEOUT = 30.0  # seconds, if --lock-timeout doesn't say otherwise
 MAX_BYTES = 256 * 1024 * 1024
-_NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 
 class StateFile:
@@ -39,6 +39,8 @@ class StateFile:
         group: The name of the group that shares it; empty for whoever shares it already.
 
     Attributes:
+        path: The file itself, behind a link.
+        locks_directory: Where its lock and the agents' locks are.
         give_up_at: When no lock is waited for any longer, by the monotonic clock.
     """
 
@@ -46,15 +48,15 @@ class StateFile:
         self,
         path: Path,
         *,
-        lock_timeout: float = 30.0,
+        lock_timeout: float = LOCK_TIMEOUT,
         on_lost: Callable[[str], None] = lambda _: None,
         group: str = "",
     ) -> None:
         self.path = _behind_link(path)
         if not self.path.name:
             raise StateError(f"{self.path} is not a regular file; choose another with --state")
-        self._locks_directory = self.path.with_name(self.path.name + ".locks")
-        self._lock = LockFile(self._locks_directory / "state.lock")
+        self.locks_directory = self.path.with_name(self.path.name + ".locks")
+        self._lock = LockFile(self.locks_directory / "state.lock")
         self._group = group
         self._lock_timeout = lock_timeout
         self.on_lost = on_lost
@@ -147,7 +149,7 @@ class StateFile:
     def agent_locks(self) -> AgentLocks:
         """The agents' locks."""
         self._prepare()
-        return AgentLocks(self._locks_directory)
+        return AgentLocks(self.locks_directory)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,11 +166,11 @@ class StateFile:
             return
         try:
             make_private(self.path.parent)
-            make_private(self._locks_directory)
+            make_private(self.locks_directory)
             if self._group:
                 from hfcal.state.sharing import share_state
 
-                share_state(self.path, self._locks_directory, self._group)
+                share_state(self.path, self.locks_directory, self._group)
         except OSError as error:
             raise self._unusable(error) from error
         self._prepared = True
@@ -259,27 +261,25 @@ class StateFile:
             return
         temporary = self.path.with_name(f".{self.path.name}.new")
         try:
-            descriptor = _open_new(temporary)
-            try:
-                # By the directory, not by a setting: agents that share it have no config.
-                group = shared_group(self.path.parent)
-                os.fchmod(descriptor, 0o600)
-                if group is not None:
-                    share_file(descriptor, group)
-                give_to_owner(descriptor, self.path)
-                _write_all(descriptor, content)
-                _fsync(descriptor)
-                temporary.replace(self.path)
-                _fsync_directory(self.path.parent)
-            except BaseException:
-                os.close(descriptor)
-                raise
+            _clear(temporary)
+            with opened_directory(self.path.parent) as folder:
+                descriptor = put_file(
+                    self.path.name, temporary.name, content, self._prepare_new, folder
+                )
         except OSError as error:
             raise self._unusable(error) from error
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._cached = state
         self._keep(descriptor, content)
+
+    def _prepare_new(self, descriptor: int) -> None:
+        """For whom a new file is: by its directory, as agents that share it have no config."""
+        group = shared_group(self.path.parent)
+        os.fchmod(descriptor, 0o600)
+        if group is not None:
+            share_file(descriptor, group)
+        give_to_owner(descriptor, self.path)
 
     def _newer(self, error: NewerSchemaError) -> StateError:
         return StateError(
@@ -288,14 +288,10 @@ class StateFile:
         )
 
     def _unusable(self, error: OSError) -> StateError:
-        message = f"cannot use {self.path}: {error.strerror or error}"
-        if error.errno in {errno.EACCES, errno.EPERM}:
-            message += owner_hint(self.path)
-        elif error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            message += "; free some room, nothing that was accepted before is lost"
-        elif error.errno == errno.EROFS:
-            message += "; choose another place with --state or HFCAL_STATE"
-        return StateError(message)
+        hint = error_hint(error, self.path)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            hint = "; free some room, nothing that was accepted before is lost"
+        return StateError(f"cannot use {self.path}: {error.strerror or error}{hint}")
 
 
 def _behind_link(path: Path) -> Path:
@@ -317,37 +313,12 @@ def _behind_link(path: Path) -> Path:
         return path
 
 
-def _open_new(path: Path) -> int:
-    """An empty file of ours, for writing; what a kill has left there is gone."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+def _clear(path: Path) -> None:
+    """Remove what a kill has left there; what else is there stays, and is an error."""
     with contextlib.suppress(FileNotFoundError):
-        if path.lstat().st_uid != os.geteuid():
+        if stat.S_ISREG(path.lstat().st_mode):
             path.unlink()
-    return os.open(path, flags, 0o600)
 
 
 def _facts(facts: os.stat_result) -> tuple[int, ...]:
     return (facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _fsync(descriptor: int) -> None:
-    """Onto the disk; a file system without fsync is as good as it gets."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FSYNC:
-            raise
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hfcal.errors import LockedError, StateError
-from hfcal.system.files import open_or_make
-from hfcal.system.owners import owner_hint
+from hfcal.system.files import open_or_make, opened_directory
+from hfcal.system.owners import error_hint
 from hfcal.system.sharing import make_shared_file, share_file, shared_group
 from hfcal.text import one_line
 
@@ -130,9 +130,7 @@ class LockFile:
                 f"{self.path.parent} is on a file system without locks ({error.strerror}); "
                 "put the state on a local disk with --state or HFCAL_STATE"
             )
-        hint = owner_hint(self.path) if error.errno in {errno.EACCES, errno.EPERM} else ""
-        if error.errno == errno.EROFS:
-            hint = "; choose another place with --state or HFCAL_STATE"
+        hint = error_hint(error, self.path)
         if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:  # a link, a directory, a socket
             place = shlex.quote(str(self.path))
             hint = f"; hfcal made no such thing. Move it away: mv {place} {place}.old"
@@ -146,12 +144,9 @@ def locked_directory(directory: Path) -> Iterator[None]:
     Raises:
         OSError: It can't be opened or locked.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened_directory(directory) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 class _Waiting:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shlex
 import stat
 from pathlib import Path
 
+from hfcal.system.files import nearest
 from hfcal.system.sharing import shared_group
 
 
 def owner_of(path: Path) -> str | None:
     """The user that `path`, or the nearest directory above it, belongs to; None if it is us."""
-    nearest = _nearest(path)
-    if nearest is None or nearest[1].st_uid == os.geteuid():
-        return None
-    return user_name(nearest[1].st_uid)
+    owner = nearest(path)[1].st_uid
+    return None if owner == os.geteuid() else user_name(owner)
 
 
-def owner_hint(path: Path) -> str:
-    """What to do about a file of another user; empty for one of ours."""
-    owner = owner_of(path)
+def error_hint(error: OSError, path: Path) -> str:
+    """What to do about an error with a file of the state; empty where there is nothing to say."""
+    if error.errno == errno.EROFS:
+        return "; choose another place with --state or HFCAL_STATE"
+    owner = owner_of(path) if error.errno in {errno.EACCES, errno.EPERM} else None
     if owner is None:
         return ""
     closed = closed_to_group(path)
@@ -45,10 +47,7 @@ def closed_to_group(path: Path) -> tuple[str, str] | None:
         What may follow "it belongs to …", and the command that fixes it. None when no group shares
         it, or it is open.
     """
-    nearest = _nearest(path)
-    if nearest is None:
-        return None
-    place, facts = nearest
+    place, facts = nearest(path)
     is_directory = stat.S_ISDIR(facts.st_mode)
     group = shared_group(place if is_directory else place.parent)
     if group is None:
@@ -97,13 +96,3 @@ def group_name(group: int) -> str:
 
 def _is_member(group: int) -> bool:
     return os.geteuid() == 0 or group in {os.getegid(), *os.getgroups()}
-
-
-def _nearest(path: Path) -> tuple[Path, os.stat_result] | None:
-    """`path`, or the nearest directory above it that can be looked at."""
-    for place in (path, *path.parents):
-        try:
-            return place, place.lstat()
-        except OSError:
-            continue
-    return None

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hfcal.config.masking import MASK, masked
+from hfcal.config.masking import masked
 from hfcal.config.settings import KEYS, Settings
 from hfcal.core.ids import JsonObject
+from hfcal.text import MASK
 
 
 def settings_document(settings: Settings) -> JsonObject:

@@ -10,7 +10,6 @@ import json
 import re
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote
 
 from hfcal.config.table import WakeTable
@@ -18,12 +17,11 @@ from hfcal.core.records import Wake
 from hfcal.http.client import Answer
 from hfcal.text import one_line
 from hfcal.wake.adapter import ServiceRequirements, WakeError
+from hfcal.wake.exchange import Exchange
 from hfcal.wake.secrets import Secret
-from hfcal.wake.webhook import exchange_needs, post
 
 DEFAULT_URL = "http://127.0.0.1:18789"
 DEFAULT_HOOK = "hfcal/{agent_id}"
-DEFAULT_TIMEOUT = 20.0  # a gateway takes up to 15 s to admit a run
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,13 @@ class OpenClawAdapter:
         url: The gateway.
         token: Its hooks token.
         hook: `agent`, `wake`, or the path of a mapped hook, with `{agent_id}`.
-        timeout: Seconds for the whole exchange.
-        ca_file: Certificates to trust.
+        exchange: How wakes are posted.
     """
 
     url: str
     token: Secret
-    hook: str = DEFAULT_HOOK
-    timeout: float = DEFAULT_TIMEOUT
-    ca_file: Path | None = None
+    hook: str
+    exchange: Exchange
 
     @classmethod
     def from_table(cls, table: WakeTable) -> OpenClawAdapter:
@@ -55,8 +51,7 @@ class OpenClawAdapter:
             url=_url(table),
             token=_token(table),
             hook=_hook(table),
-            timeout=table.seconds("timeout", DEFAULT_TIMEOUT, least=0.1, most=3600),
-            ca_file=table.optional_path("ca_file"),
+            exchange=Exchange.from_table(table),
         )
 
     @property
@@ -66,7 +61,7 @@ class OpenClawAdapter:
 
     def needs(self) -> ServiceRequirements:
         """The exchange, and what the token is read from."""
-        return exchange_needs(self.timeout, self.secrets, self.ca_file)
+        return self.exchange.needs(self.secrets)
 
     def wake(self, agent_id: str, wake: Wake, stop: threading.Event) -> None:
         """Have the gateway admit a run, or queue an event.
@@ -76,14 +71,12 @@ class OpenClawAdapter:
         """
         token = self.token.read()
         path = self._path(agent_id)
-        answer = post(
+        answer = self.exchange.post(
             f"{self.url}/hooks/{path}",
-            self._body(agent_id, wake),
             {"Authorization": f"Bearer {token}"},
+            self._body(agent_id, wake),
             wake,
-            self.timeout,
             stop,
-            self.ca_file,
         )
         said = _said(answer)
         if 200 <= answer.status < 300 and said is None:

@@ -18,7 +18,7 @@ class PrintAdapter:
         to_stderr: Whether stdout belongs to the command's own answer.
     """
 
-    to_stderr: bool = False
+    to_stderr: bool
 
     def needs(self) -> ServiceRequirements:
         """Nothing."""

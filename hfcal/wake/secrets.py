@@ -6,10 +6,8 @@ Read again at each wake, so that a key that was changed counts at once, also in 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from hfcal.wake.adapter import WakeError
 
@@ -53,15 +51,6 @@ class Secret:
         if not header_value(value):
             raise WakeError(f"what is in {where} is not one line of printable ASCII")
         return value
-
-
-@runtime_checkable
-class HasSecrets(Protocol):
-    """An adapter that sends secrets."""
-
-    @property
-    def secrets(self) -> Sequence[Secret]:
-        """All of them."""
 
 
 def header_value(value: str) -> bool:

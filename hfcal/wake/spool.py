@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import stat
@@ -16,7 +15,7 @@ from pathlib import Path
 from hfcal.clock import now
 from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
-from hfcal.system.files import make_private
+from hfcal.system.files import make_private, opened_directory, put_file
 from hfcal.text import file_name, json_line
 from hfcal.wake.adapter import ServiceRequirements, WakeError, payload
 
@@ -73,10 +72,10 @@ class SpoolAdapter:
         new = not self.directory.exists()
         make_private(self.directory)
         if new:
-            with _opened(self.directory) as descriptor:
+            with opened_directory(self.directory, os.O_NOFOLLOW) as descriptor:
                 self._give(descriptor, self._folder_mode)
         make_private(folder)
-        with _opened(folder) as descriptor:
+        with opened_directory(folder, os.O_NOFOLLOW) as descriptor:
             facts = os.fstat(descriptor)
             ours = facts.st_uid == os.geteuid()
             if ours and stat.S_IMODE(facts.st_mode) != self._folder_mode:
@@ -89,35 +88,16 @@ class SpoolAdapter:
         return mode if self.group is None else mode | stat.S_ISGID
 
     def _write(self, folder: int, name: str, content: bytes) -> None:
+        def prepare(descriptor: int) -> None:
+            self._give(descriptor, self.mode)
+
         temporary = f".{name}.{os.urandom(4).hex()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, _PRIVATE, dir_fd=folder)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                self._give(descriptor, self.mode)
-                os.fsync(descriptor)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=folder)
-            raise
-        os.fsync(folder)
+        os.close(put_file(name, temporary, content, prepare, folder))
 
     def _give(self, descriptor: int, mode: int) -> None:
         if self.group is not None:
             os.fchown(descriptor, -1, self.group)
         os.fchmod(descriptor, mode)
-
-
-@contextmanager
-def _opened(directory: Path) -> Iterator[int]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _name(wake: Wake) -> str:

@@ -361,12 +361,12 @@ fcntl.flock = flock
 
 # A command that stops in the middle of a save, with the state's lock.
 HOLDER = """\
+import os
 import sys
-import hfcal.state.file
 def stop(_):
     print("held", flush=True)
     sys.stdin.readline()
-hfcal.state.file._fsync = stop
+os.fsync = stop
 from hfcal.cli import main
 sys.argv = ["hfcal", "hold", "--all"]
 sys.exit(main())

@@ -17,6 +17,7 @@ from hfcal.errors import ConfigError
 from hfcal.service.crontab import crontab
 from hfcal.service.installed import Installed
 from hfcal.service.units import one_text, steps, timer, watcher
+from hfcal.state.file import LOCK_TIMEOUT
 from hfcal.wake.adapter import ServiceRequirements
 
 AGENTS = ServiceRequirements(34.0, programs=True)
@@ -45,7 +46,8 @@ def installed(
     **more: Any,
 ) -> Installed:
     """What is to be run, with the usual where a test doesn't care."""
-    return Installed((program,), settings, needs, **{"user": "me", "system": True, **more})
+    given = {"user": "me", "system": True, "lock_timeout": LOCK_TIMEOUT, **more}
+    return Installed((program,), settings, needs, **given)
 
 
 def lines(unit_text: str) -> list[str]:

@@ -436,6 +436,7 @@ def test_a_full_disk_says_what_to_do(file, path, monkeypatch, call):
         save(file, "http://new")
     monkeypatch.undo()
     assert url_in(path) == "http://old"
+    assert not path.with_name(".state.json.new").exists()  # it would take room
     save(file, "http://new")
     assert url_in(path) == "http://new"
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hfcal.config import risks
 from hfcal.config.risks import network_file_system
 
 MOUNTS = """\
@@ -31,14 +32,16 @@ not a mount
         ("/mnt/twice/state.json", None),
     ],
 )
-def test_the_mount_that_holds_the_path_counts(path, kind, tmp_path):
+def test_the_mount_that_holds_the_path_counts(path, kind, tmp_path, monkeypatch):
     """The deepest mount point, and of several on one point the last."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS)
-    assert network_file_system(tmp_path.joinpath(path), mounts) == kind
+    monkeypatch.setattr(risks, "_MOUNTS", mounts)
+    assert network_file_system(tmp_path.joinpath(path)) == kind
 
 
-def test_where_mounts_are_not_told_nothing_is_found(tmp_path):
+def test_where_mounts_are_not_told_nothing_is_found(tmp_path, monkeypatch):
     """Other systems than Linux have no such file."""
-    assert network_file_system(tmp_path, tmp_path / "missing") is None
+    assert network_file_system(tmp_path) is None
+    monkeypatch.setattr(risks, "_MOUNTS", tmp_path / "missing")
     assert network_file_system(tmp_path) is None

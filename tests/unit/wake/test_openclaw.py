@@ -16,7 +16,8 @@ from hfcal.config.table import WakeTable
 from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
 from hfcal.wake.adapter import WakeError
-from hfcal.wake.openclaw import DEFAULT_TIMEOUT, OpenClawAdapter
+from hfcal.wake.exchange import DEFAULT_TIMEOUT, Exchange
+from hfcal.wake.openclaw import OpenClawAdapter
 from hfcal.wake.wakers import Wakers
 from tests.unit.support import RawRequest, RawServer, free_port, raw_answer, read_request
 
@@ -513,7 +514,7 @@ def test_a_table_is_read():
     """A gateway on this host is the default."""
     made = OpenClawAdapter.from_table(WakeTable({"token_env": "A"}, "wake"))
     assert made.url == "http://127.0.0.1:18789"
-    assert (made.hook, made.timeout, made.ca_file) == ("hfcal/{agent_id}", 20.0, None)
+    assert (made.hook, made.exchange) == ("hfcal/{agent_id}", Exchange(20.0, None))
 
 
 def test_each_agent_may_have_a_gateway_of_its_own(tmp_path):

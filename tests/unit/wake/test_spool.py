@@ -193,7 +193,7 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize("call", ["fchmod", "fsync", "rename"])
+@pytest.mark.parametrize("call", ["fchmod", "fsync", "replace"])
 def test_a_kill_before_the_end_leaves_no_json(tmp_path, call):
     """And the next try writes the one file."""
     (tmp_path / "dev").mkdir(mode=0o700)

@@ -21,6 +21,7 @@ from hfcal.core import transitions
 from hfcal.core.records import State, Wake
 from hfcal.errors import ConfigError
 from hfcal.wake.adapter import WakeError
+from hfcal.wake.exchange import Exchange
 from hfcal.wake.webhook import WebhookAdapter
 from tests.unit.support import (
     NOON,
@@ -652,6 +653,6 @@ def test_an_unknown_key_is_named_with_the_closest():
 def test_a_table_is_read():
     """20 s by default."""
     made = WebhookAdapter.from_table(WakeTable({"url": "https://h/x?y"}, "wake"))
-    assert (made.url, made.timeout, made.headers, made.ca_file) == ("https://h/x?y", 20.0, {}, None)
+    assert (made.url, made.headers, made.exchange) == ("https://h/x?y", {}, Exchange(20.0, None))
     made = adapter("HTTP://h:81", timeout="2m", ca_file="/etc/ca.pem")
-    assert (made.timeout, made.ca_file) == (120.0, Path("/etc/ca.pem"))
+    assert made.exchange == Exchange(120.0, Path("/etc/ca.pem"))
