@@ -75,7 +75,6 @@ class Watch:
         make_tick: Makes each pass, given those that are still under way.
         screen: Where to show it.
         log: Whether to log each pass, too.
-        notifier: Tells systemd.
     """
 
     def __init__(
@@ -85,13 +84,12 @@ class Watch:
         screen: Screen,
         *,
         log: bool = False,
-        notifier: Notifier | None = None,
     ) -> None:
         self._interval = interval
         self._make_tick = make_tick
         self._screen = screen
         self._log = log
-        self._notifier = notifier or Notifier()
+        self._notifier = Notifier()
         self._stopped = False
         self._failure = ("", 0.0)  # what was logged, and when
         self._failed = -math.inf  # when the last pass that failed began
