@@ -10,7 +10,7 @@ import pytest
 
 from hfcal.sim.faults import ACTIONS, FaultBox, PlannedFault
 from tests.e2e.support import wait_until
-from tests.sim_backend import TODAY, Backend, Reply
+from tests.sim.backend import TODAY, Backend, Reply
 
 VIRTUAL = f"plan-7-{TODAY}"
 SLOTS = [{"agent": "dev", "id": 1}, {"agent": "dev", "plan_id": 7}, {"agent": "ops", "id": 2}]
