@@ -113,7 +113,7 @@ def play(
     with Simulator(parse_scenario(planned)) as backend:
         host = Host(root, backend, server, scenario.wake)
         scenario.before(host)
-        run = host.run(*scenario.words, fate=fate)
+        run = host.meet(fate, *scenario.words)
         host.is_whole()
         again = check(host, run)
         if run.code != 0 and scenario.words[0] in {"complete", "abort"}:

@@ -23,10 +23,12 @@ from hfcal.errors import BridgeError
 from hfcal.sim.faults import parse_fault
 from hfcal.sim.scenario import parse_scenario
 from hfcal.sim.server import Simulator
-from tests.e2e.support import CLAW, Host, Result
+from tests.e2e.host import Host
 from tests.hostile import TRICKS
 from tests.hostile.sizes import SIZE_TRICKS
 from tests.hostile.texts import PAYLOADS, TEXT_TRICKS
+from tests.rig.backend import CLAW
+from tests.rig.result import Result
 
 KEY = "s3cret-Key.0123456789"
 MOST_MB = 120

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hfcal.sim.faults import ACTIONS, FaultBox, PlannedFault
-from tests.e2e.support import wait_until
+from tests.rig.waiting import wait_until
 from tests.sim.backend import TODAY, Backend, Reply
 
 VIRTUAL = f"plan-7-{TODAY}"
