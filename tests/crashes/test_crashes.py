@@ -89,7 +89,8 @@ SCENARIOS = [
 ]
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 QUICK = ("complete",)  # the others are for `make crashes`, which CI runs
-EXHAUSTIVE = pytest.mark.exhaustive
+# Each of them plays its scenario once for each step, some sixty times.
+EXHAUSTIVE = (pytest.mark.exhaustive, pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from typing import Any
 from tests.rig.result import Result
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 60.0
+DEADLINE = 50.0  # below the time-out of a test, so that it is this that says what hangs
 PR_SET_CHILD_SUBREAPER = 36
 
 

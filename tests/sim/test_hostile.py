@@ -97,13 +97,20 @@ def test_a_trick_may_lead_elsewhere():
     )
 
 
-@pytest.mark.parametrize("scenario", [{"hostile": True}, {"faults": [{"trick": "drip"}]}])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        {"hostile": True},
+        {"faults": [{"trick": "each"}]},
+        {"faults": [{"status": 503, "to": "http://x"}]},
+    ],
+)
 def test_without_any_plugged_in_there_are_none(scenario):
     """Not in what users install: `hfcal sim` knows no such key."""
-    with pytest.raises(ScenarioError, match=r"hostile|trick"):
+    with pytest.raises(ScenarioError, match=r"(hostile|trick|to): unknown key"):
         parse_scenario(scenario)
     with Backend() as backend:
-        assert "trick" in backend.refused_control("POST", "faults", {"trick": "drip"})
+        assert "unknown key" in backend.refused_control("POST", "faults", {"trick": "each"})
         assert "trick" not in backend.refused_control("POST", "faults", {"path": "any"})
 
 
