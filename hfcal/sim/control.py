@@ -98,7 +98,7 @@ class Control:
     def _add_faults(self, request: HttpRequest) -> object:
         self._faults.add(
             [
-                parse_fault(item, f"faults[{number}]")
+                parse_fault(item, f"faults[{number}]", self._faults.tricks)
                 for number, item in enumerate(_several(request))
             ]
         )

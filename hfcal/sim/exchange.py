@@ -7,11 +7,11 @@ from hfcal.sim.api import AGENT_HEADER, CLAW_HEADER, Api
 from hfcal.sim.calendar import Calendar
 from hfcal.sim.clock import rfc3339
 from hfcal.sim.faults import FaultBox, PlannedFault
-from hfcal.sim.hostile import TRICKS, Call
 from hfcal.sim.journal import Entry, Journal
 from hfcal.sim.messages import HttpRequest, HttpResponse, Stream, Wait, detail, read_json
 from hfcal.sim.routes import Route, find_route
 from hfcal.sim.slots import StoredSlot
+from hfcal.sim.tricks import Call
 
 _KEPT_BODY = 4096
 
@@ -61,7 +61,8 @@ class Exchange:
                 return self._apply(noted)
             case "trick":
                 assert fault.trick is not None
-                return self._act(noted, fault, TRICKS[fault.trick](self._call(noted, fault)))
+                trick = self._faults.tricks[fault.trick]
+                return self._act(noted, fault, trick(self._call(noted, fault)))
             case _:
                 return self._act(noted, fault, _answer(fault))
 

@@ -2,8 +2,8 @@
 
 docs/simulator.md, Faults, is the reference. A fault is tried against each request under
 `/calendar`, before anything else looks at it, as a network or a proxy would act. A new kind of
-harm is a new key here and a new case in hfcal/sim/exchange.py; a new hostile answer is a new
-trick in hfcal/sim/hostile/.
+harm is a new key here and a new case in hfcal/sim/exchange.py; an answer of any other kind is a
+trick that is plugged in (hfcal/sim/tricks.py).
 """
 
 import random
@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
-from hfcal.sim.hostile import EACH, TRICKS
 from hfcal.sim.reading import ScenarioError, ScenarioTable
+from hfcal.sim.tricks import EACH, NO_TRICKS, Tricks
 
 KINDS = ("heartbeat", "update", "status", "sync", "any")
-ACTIONS = ("latency", "drop_before", "drop_after", "hang", "status", "body", "duplicate", "trick")
+ACTIONS = ("latency", "drop_before", "drop_after", "hang", "status", "body", "duplicate")
 KEYS = (
     "path",
     "agent",
@@ -28,8 +28,9 @@ KEYS = (
     "effect",
     "retry_after",
     "content_type",
-    "to",
 )
+TRICK_KEYS = ("trick", "to")
+"""Where tricks are plugged in, these as well."""
 _LONGEST_WAIT = 3600.0
 _MOST = 1_000_000_000
 _NOWHERE = "http://hfcal.invalid"
@@ -53,7 +54,7 @@ class PlannedFault:
         status: the HTTP status to answer instead of the calendar's.
         body: the body to answer instead of the calendar's.
         duplicate: apply the request twice and answer as the second time.
-        trick: the hostile answer to give, one of TRICKS, or EACH for all in turn.
+        trick: the name of the trick that answers, or EACH for all in turn.
         effect: whether a request that hangs, or is answered otherwise, takes effect.
         retry_after: the Retry-After header of such an answer: seconds, or an HTTP date.
         content_type: the Content-Type of `body`.
@@ -86,18 +87,23 @@ class PlannedFault:
 
     @property
     def actions(self) -> list[str]:
-        """All keys of ACTIONS that it has."""
+        """All keys of ACTIONS, and `trick`, that it has."""
         # By identity, since a wait of 0 seconds equals False.
-        return [key for key in ACTIONS if not _is_absent(getattr(self, key))]
+        return [key for key in (*ACTIONS, "trick") if not _is_absent(getattr(self, key))]
 
 
-def parse_fault(raw: object, where: str) -> PlannedFault:
+def parse_fault(raw: object, where: str, tricks: Tricks = NO_TRICKS) -> PlannedFault:
     """Read one fault.
+
+    Args:
+        raw: its table.
+        where: what an error calls it.
+        tricks: those that it may name.
 
     Raises:
         ScenarioError: for a bad key or value, no action, or two that exclude each other.
     """
-    table = ScenarioTable(where, raw, KEYS)
+    table = ScenarioTable(where, raw, (*KEYS, *TRICK_KEYS) if tricks else KEYS)
     slot = table.value("slot")
     fault = PlannedFault(
         path=table.word("path", "any", KINDS),
@@ -113,7 +119,7 @@ def parse_fault(raw: object, where: str) -> PlannedFault:
         status=table.integer("status", None, 200, 599),
         body=_body(table),
         duplicate=table.flag("duplicate", default=False),
-        trick=table.word("trick", None, (EACH, *TRICKS)),
+        trick=table.word("trick", None, (EACH, *tricks)),
         effect=table.flag("effect", default=False),
         retry_after=_retry_after(table),
         content_type=_header_text(table, "content_type") or "application/json",
@@ -121,9 +127,10 @@ def parse_fault(raw: object, where: str) -> PlannedFault:
     )
     given = fault.actions
     if len(given) != 1 and given != ["status", "body"]:
+        allowed = (*ACTIONS, "trick") if tricks else ACTIONS
         raise ScenarioError(
             f"{where}: does {', '.join(given) or 'nothing'}; must do one of "
-            f"{', '.join(ACTIONS)} (status and body may go together)"
+            f"{', '.join(allowed)} (status and body may go together)"
         )
     return fault
 
@@ -186,6 +193,7 @@ class FaultBox:
     """
 
     seed: int
+    tricks: Tricks = field(default_factory=dict)
     _armed: list[_Armed] = field(default_factory=list)
     _played: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -244,7 +252,7 @@ class FaultBox:
         """With EACH, the trick whose turn it is among requests of this kind."""
         if fault.trick != EACH:
             return fault
-        names = list(TRICKS)
+        names = list(self.tricks)
         name = names[self._played[kind] % len(names)]
         self._played[kind] += 1
         return replace(fault, trick=name)

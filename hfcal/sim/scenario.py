@@ -9,9 +9,9 @@ from datetime import date, datetime
 from pathlib import Path
 
 from hfcal.sim.faults import PlannedFault, parse_fault
-from hfcal.sim.hostile import EACH
 from hfcal.sim.reading import ScenarioError, ScenarioTable, as_json
 from hfcal.sim.switches import Switches, parse_switches
+from hfcal.sim.tricks import EACH, NO_TRICKS, Tricks
 from hfcal.sim.words import AGENT_STATUSES, EVENT_TYPES, SLOT_STATUSES, SLOT_TYPES
 
 __all__ = [
@@ -36,7 +36,6 @@ KEYS = (
     "seed",
     "switches",
     "faults",
-    "hostile",
 )
 AGENT_KEYS = ("id", "bound", "status")
 SLOT_KEYS = (
@@ -120,8 +119,9 @@ class Scenario:
         message: the heartbeat's `message`; None leaves it out.
         now: what the simulator's clock shows at its start; None for the present.
         seed: of the faults' probabilities.
-        faults: those that are armed at its start; `hostile = true` adds one, behind them, that
-            never ends and plays every trick in turn.
+        faults: those that are armed at its start; `hostile = true`, where tricks are plugged in,
+            adds one, behind them, that never ends and plays every trick in turn.
+        tricks: those that faults may name, by their names.
     """
 
     claw_identifier: str = "sim"
@@ -133,10 +133,11 @@ class Scenario:
     seed: int = 0
     switches: Switches = field(default_factory=Switches)
     faults: tuple[PlannedFault, ...] = ()
+    tricks: Tricks = field(default_factory=dict, repr=False)
 
 
-def load_scenario(path: Path) -> Scenario:
-    """Read a scenario file, TOML or JSON by its suffix.
+def load_scenario(path: Path, tricks: Tricks = NO_TRICKS) -> Scenario:
+    """Read a scenario file, TOML or JSON by its suffix, with these tricks plugged in.
 
     Raises:
         ScenarioError: when it can't be read or holds what is not allowed.
@@ -146,7 +147,8 @@ def load_scenario(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: the name of a scenario must end in .toml or .json")
     try:
         text = path.read_text(encoding="utf-8")
-        return parse_scenario(tomllib.loads(text) if suffix == ".toml" else json.loads(text))
+        raw = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
+        return parse_scenario(raw, tricks)
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
     except RecursionError as error:
@@ -155,13 +157,13 @@ def load_scenario(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: {error}") from error
 
 
-def parse_scenario(raw: object) -> Scenario:
-    """Read a scenario from the tables of a TOML or JSON document.
+def parse_scenario(raw: object, tricks: Tricks = NO_TRICKS) -> Scenario:
+    """Read a scenario from the tables of a TOML or JSON document, with these tricks plugged in.
 
     Raises:
         ScenarioError: for a key or value that is not allowed.
     """
-    table = ScenarioTable("", raw, KEYS)
+    table = ScenarioTable("", raw, (*KEYS, "hostile") if tricks else KEYS)
     agents = parse_agents(table.items("agents"))
     names = Counter(agent.agent_id for agent in agents)
     for name, times in names.items():
@@ -181,10 +183,11 @@ def parse_scenario(raw: object) -> Scenario:
         seed=table.integer("seed", 0, 0, LARGEST_ID),
         switches=parse_switches(table.value("switches") or {}, Switches()),
         faults=tuple(
-            parse_fault(item, f"faults[{number}]")
+            parse_fault(item, f"faults[{number}]", tricks)
             for number, item in enumerate(table.items("faults"))
         )
         + hostile,
+        tricks=tricks,
     )
 
 

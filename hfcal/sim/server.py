@@ -52,7 +52,7 @@ class Simulator:
         clock: SimClock | None = None,
     ) -> None:
         self.calendar = Calendar(scenario, clock or SimClock(scenario.now))
-        self.faults = FaultBox(scenario.seed)
+        self.faults = FaultBox(scenario.seed, scenario.tricks)
         self.faults.add(scenario.faults)
         self.journal = Journal()
         self.url = ""

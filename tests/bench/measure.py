@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.rig.process import spawn
+
 ROOT = Path(__file__).parents[2]
 HFCAL = str(Path(sys.executable).with_name("hfcal"))
 BARE = [sys.executable, str(Path(__file__).with_name("bare.py"))]
 
 
 @dataclass(frozen=True)
-class Run:
+class Cost:
     """What one process cost: seconds, and MiB at its peak by the kernel."""
 
     seconds: float
@@ -26,32 +28,31 @@ class Run:
     peak: float
 
 
-def run(words: Sequence[str], *, codes: Sequence[int] = (0,), **environment: str) -> Run:
-    """Run a command to its end.
+def run(words: Sequence[str], codes: Sequence[int] = (0,)) -> Cost:
+    """Run a command to its end in the benchmark's own environment."""
+    return measure(lambda: start(words), codes)
+
+
+def measure(begin: Callable[[], subprocess.Popen[str]], codes: Sequence[int]) -> Cost:
+    """What a process costs, from its start to its end.
 
     Raises:
         RuntimeError: It ended otherwise than by one of `codes`.
     """
     began = time.monotonic()
-    process = start(words, **environment)
+    process = begin()
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in codes:
-        raise RuntimeError(f"{' '.join(words)} exited with {process.returncode}")
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        raise RuntimeError(f"{process.args!r} exited with {process.returncode}")
+    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def start(words: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
-    """Start a command in an environment of its own."""
+def start(words: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a command in the benchmark's own environment."""
     home = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.Popen(
-        words,
-        env=home | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    return spawn(words, home, ROOT, output=subprocess.DEVNULL)
 
 
 def ratio(one: Callable[[], float], other: Callable[[], float], pairs: int) -> tuple[float, str]:

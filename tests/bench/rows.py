@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.bench.measure import BARE, HFCAL, Run, backend, ratio, run, start
+from tests.bench.measure import BARE, HFCAL, Cost, backend, measure, ratio, run, start
+from tests.rig import host as rig
 
 _COUNT_FSYNCS = """
 import os, sys
@@ -42,30 +43,29 @@ class Row:
     note: str = ""
 
 
-class Host:
-    """One host's files in a directory."""
+class Host(rig.Host):
+    """A host whose config and state are named, so that what finds them isn't timed."""
 
     def __init__(self, directory: Path, url: str, agents: list[str], **settings: object) -> None:
-        directory.mkdir(parents=True)
-        self.state = directory / "state.json"
-        self.config = directory / "config.toml"
-        lines = [
-            f'backend_url = "{url}"',
-            'claw_identifier = "bench"',
-            f"agents = {agents}",
-            f'state_file = "{self.state}"',
-            *(f"{name} = {value}" for name, value in settings.items()),
-            "[wake]",
-            'adapter = "spool"',
-            f'dir = "{directory}.spool"',
-        ]
-        self.config.write_text("\n".join(lines), encoding="utf-8")
+        super().__init__(directory)
+        keys = {
+            "backend_url": url,
+            "claw_identifier": "bench",
+            "agents": agents,
+            "state_file": str(self.state),
+            **settings,
+        }
+        wake = {"adapter": "spool", "dir": f"{directory}.spool"}
+        self.write_config(rig.config_text(keys, {"wake": wake}))
 
     def words(self, *words: str) -> list[str]:
         return [HFCAL, *words, "--config", str(self.config)]
 
-    def run(self, *words: str, codes: tuple[int, ...] = (0,)) -> Run:
-        return run(self.words(*words), codes=codes)
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        return self.spawn(*self.words(*words), output=subprocess.DEVNULL)
+
+    def cost(self, *words: str, codes: tuple[int, ...] = (0,)) -> Cost:
+        return measure(lambda: self.begin(*words), codes)
 
 
 def numbered(count: int, kind: str = "agent") -> list[str]:
@@ -76,16 +76,16 @@ def starts(directory: Path, pairs: int) -> Iterator[Row]:
     """Commands that ask nobody, against importing typer."""
     with backend() as url:
         host = Host(directory / "starts", url, ["agent-0", "slot-1"])
-        host.run("tick")
+        host.cost("tick")
 
         def typer() -> float:
             return run(_TYPER).seconds
 
-        found, note = ratio(lambda: host.run("status", "--json").seconds, typer, pairs)
+        found, note = ratio(lambda: host.cost("status", "--json").seconds, typer, pairs)
         yield Row("status --json / import typer", found, 1.3, note=note)
         found, note = ratio(lambda: run([HFCAL, "--help"]).seconds, typer, pairs)
         yield Row("--help / import typer", found, 2.0, note=note)
-        found, note = ratio(lambda: host.run("_complete", "agents").seconds, typer, pairs)
+        found, note = ratio(lambda: host.cost("_complete", "agents").seconds, typer, pairs)
         yield Row("TAB, one word / import typer", found, 1.5, note=note)
 
 
@@ -93,20 +93,20 @@ def requests(directory: Path, pairs: int) -> Iterator[Row]:
     """Commands that ask once, against a script that does."""
     with backend() as url:
         ticking = Host(directory / "tick", url, ["agent-0"])
-        ticking.run("tick")
+        ticking.cost("tick")
 
         def bare() -> float:
             return run([*BARE, "one", url]).seconds
 
-        found, note = ratio(lambda: ticking.run("tick").seconds, bare, pairs)
+        found, note = ratio(lambda: ticking.cost("tick").seconds, bare, pairs)
         yield Row("tick, one agent / bare request", found, 1.3, note=note)
-        done = Host(directory / "complete", url, ["slot-0"], report_agent_status="false")
-        done.run("tick")
+        done = Host(directory / "complete", url, ["slot-0"], report_agent_status=False)
+        done.cost("tick")
         begin_anew = _kept(done)
 
         def complete() -> float:
             begin_anew()
-            return done.run("complete", "--agent", "slot-0", "--require-delivery").seconds
+            return done.cost("complete", "--agent", "slot-0", "--require-delivery").seconds
 
         found, note = ratio(complete, bare, pairs)
         yield Row("complete / bare request", found, 1.3, note=note)
@@ -115,8 +115,8 @@ def requests(directory: Path, pairs: int) -> Iterator[Row]:
 def crowd(directory: Path, pairs: int) -> Iterator[Row]:
     """200 completes at once, and one among 1000 active agents."""
     with backend() as url:
-        host = Host(directory / "crowd", url, numbered(200, "slot"), report_agent_status="false")
-        host.run("tick")
+        host = Host(directory / "crowd", url, numbered(200, "slot"), report_agent_status=False)
+        host.cost("tick")
         begin_anew = _kept(host)
 
         def completes() -> float:
@@ -129,13 +129,13 @@ def crowd(directory: Path, pairs: int) -> Iterator[Row]:
         found, note = ratio(completes, bare, max(1, pairs // 5))
         yield Row("200 complete at once / 200 bare", found, 1.5, note=note)
     with backend() as url:
-        host = Host(directory / "many", url, numbered(1000, "slot"), report_agent_status="false")
-        host.run("tick")
+        host = Host(directory / "many", url, numbered(1000, "slot"), report_agent_status=False)
+        host.cost("tick")
         begin_anew = _kept(host)
 
         def complete() -> float:
             begin_anew()
-            return host.run("complete", "--agent", "slot-7", "--require-delivery").seconds
+            return host.cost("complete", "--agent", "slot-7", "--require-delivery").seconds
 
         found, note = ratio(complete, lambda: run([*BARE, "one", url]).seconds, pairs)
         yield Row("complete, 1000 active / bare request", found, 1.3, note=note)
@@ -147,13 +147,13 @@ def many(directory: Path, pairs: int) -> Iterator[Row]:
     with backend(0.05) as url:
         host = Host(directory / "thousand", url, numbered(1000))
         large = Host(directory / "five", url, numbered(5000))
-        host.run("tick")
+        host.cost("tick")
         large.run("tick")
         peaks: dict[str, float] = {}
 
         def tick(which: Host) -> float:
-            ran = which.run("tick")
-            peaks[which.config.parent.name] = ran.peak
+            ran = which.cost("tick")
+            peaks[which.root.name] = ran.peak
             return ran.seconds
 
         def bare() -> float:
@@ -185,16 +185,16 @@ def away(directory: Path) -> Iterator[Row]:
     """A backend that refuses, or hangs; agents that hang."""
     with _port() as (listening, url):
         host = Host(directory / "hangs", url, numbered(1000), request_timeout=3)
-        seconds = host.run("tick", codes=(4,)).seconds
+        seconds = host.cost("tick", codes=(4,)).seconds
         yield Row("tick, backend hangs, 3 s, 1000 agents", seconds, 7, "s")
         listening.close()
         host = Host(directory / "refuses", url, numbered(1000), request_timeout=3)
-        yield Row("tick, refused, 1000 agents", host.run("tick", codes=(4,)).seconds, 1, "s")
+        yield Row("tick, refused, 1000 agents", host.cost("tick", codes=(4,)).seconds, 1, "s")
     with backend(0.05) as url:
         agents = numbered(100, "hang") + numbered(900)
         host = Host(directory / "tenth", url, agents, request_timeout=3)
-        seconds = host.run("tick", codes=(1,)).seconds
-        again = host.run("tick", codes=(1,)).seconds
+        seconds = host.cost("tick", codes=(1,)).seconds
+        again = host.cost("tick", codes=(1,)).seconds
         yield Row("tick, 100 of 1000 hang, 3 s", seconds, 9, "s", f"the next one {again:.1f} s")
 
 
@@ -202,7 +202,7 @@ def watch(directory: Path, seconds: float) -> Iterator[Row]:
     """CPU and memory of a `watch` with 1000 agents at 30 s."""
     with backend(0.05) as url:
         host = Host(directory / "watch", url, numbered(1000))
-        process = start(host.words("watch", "--interval", "30s"))
+        process = host.begin("watch", "--interval", "30s")
         try:
             time.sleep(min(60.0, seconds / 2))
             before, began = _usage(process), time.monotonic()
@@ -216,7 +216,7 @@ def watch(directory: Path, seconds: float) -> Iterator[Row]:
         yield Row("watch: memory growth after a minute", after[1] - before[1], 1, "MiB")
 
 
-def _usage(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+def _usage(process: subprocess.Popen[str]) -> tuple[float, float]:
     """CPU seconds and resident MiB of a running process."""
     import os
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hfcal
+from tests.rig import host as rig
+from tests.rig.process import HFCAL
+from tests.rig.result import Result
 
 ROOT = Path(hfcal.__file__).parents[1]
 AGENT = Path(__file__).with_name("agent.py")
@@ -61,19 +63,24 @@ def disk_can_fill() -> bool:
     return importlib.util.find_spec(FAULTY) is not None
 
 
-@dataclass(frozen=True)
-class Ran:
-    """One command that is over."""
+@dataclass(frozen=True, kw_only=True)
+class Ran(Result):
+    """One command that is over.
 
-    words: tuple[str, ...]
+    Attributes:
+        started: By the monotonic clock.
+        told: When it got its signal; None when it was over before.
+    """
+
     fate: Fate
     pid: int
     started: float
-    ended: float
-    code: int
-    stdout: str
-    stderr: str
-    told: float | None = None  # when it got its signal; None when it was over before
+    told: float | None = None
+
+    @property
+    def ended(self) -> float:
+        """By the monotonic clock."""
+        return self.started + self.seconds
 
     @property
     def verb(self) -> str:
@@ -91,7 +98,7 @@ class Ran:
 
     @property
     def document(self) -> dict[str, Any]:
-        found = json.loads(self.stdout)
+        found = self.json
         assert isinstance(found, dict)
         return found
 
@@ -100,54 +107,47 @@ class Ran:
         return f"{' '.join(self.words)}{harm}: exit {self.code}: {self.stderr[-500:].strip()}"
 
 
-@dataclass
-class Host:
-    """One directory with config, state and the agents' logs, and all that ran there.
+class Host(rig.Host):
+    """A host whose commands may meet a fate, with the agents' logs and all that ran there.
+
+    Args:
+        root: Where all of it is.
+        seed: Of the agents' choices.
 
     Attributes:
-        directory: Where all of it is.
-        seed: Of the agents' choices.
         pace: Seconds that a command takes here when nothing else goes on.
         ran: Each command that is over.
         torn: What readers of the state file saw that they never should.
     """
 
-    directory: Path
-    seed: int
-    pace: float = 0.2
-    ran: list[Ran] = field(default_factory=list)
-    torn: list[str] = field(default_factory=list)
-
-    @property
-    def state_file(self) -> Path:
-        return self.directory / "state" / "state.json"
+    def __init__(self, root: Path, seed: int) -> None:
+        super().__init__(root, {"PYTHONPATH": str(ROOT)})
+        self.seed = seed
+        self.pace = 0.2
+        self.ran: list[Ran] = []
+        self.torn: list[str] = []
 
     def configure(self, url: str, agents: list[str]) -> None:
-        command = [sys.executable, "-S", "-E", str(AGENT), str(self.seed), str(self.directory)]
-        (self.directory / "config.toml").write_text(
-            f'backend_url = "{url}"\nclaw_identifier = "chaos"\nagents = {json.dumps(agents)}\n'
-            f'state_file = "{self.state_file}"\nrequest_timeout = 1\nabandon_after = 0\n'
-            f'[wake]\nadapter = "command"\ncommand = {json.dumps(command)}\n'
-        )
-        first = self.hfcal("status")
-        self.pace = max(0.1, first.ended - first.started)
+        """Write the config, and see how fast this machine is."""
+        settings = {
+            "backend_url": url,
+            "claw_identifier": "chaos",
+            "agents": agents,
+            "request_timeout": 1,
+            "abandon_after": 0,
+        }
+        command = [sys.executable, "-S", "-E", str(AGENT), str(self.seed), str(self.root)]
+        wake = {"adapter": "command", "command": command}
+        self.write_config(rig.config_text(settings, {"wake": wake}))
+        self.pace = max(0.1, self.hfcal("status").seconds)
 
     def hfcal(self, *words: str, fate: Fate = LUCKY, agent_id: str = "") -> Ran:
-        """Run a command to its end, or to its fate."""
-        how = [FAULTY, "ENOSPC", str(fate.full_from)] if fate.full_from else ["hfcal"]
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "PYTHONPATH": str(ROOT)}
-        if agent_id:
-            env["HFCAL_AGENT_ID"] = agent_id
-        config = ["--config", str(self.directory / "config.toml")]
+        """Run a command to its end, or to its fate; each begins from nothing."""
+        faulty = (sys.executable, "-m", FAULTY, "ENOSPC", str(fate.full_from))
+        program = faulty if fate.full_from else HFCAL
         started = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *how, *words, *config],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.directory,
-            env=env,
-        )
+        env = {"HFCAL_AGENT_ID": agent_id or None}
+        process = self.spawn(*program, *words, env=env, errors="replace")
         told = None
         patience = fate.after * self.pace if fate.signal else NEVER
         try:
@@ -157,21 +157,21 @@ class Host:
             stdout, stderr = _end(process, fate)
         ran = Ran(
             words,
-            fate,
-            process.pid,
-            started,
-            time.monotonic(),
             process.returncode,
-            stdout.decode("utf-8", "replace"),
-            stderr.decode("utf-8", "replace"),
-            told,
+            stdout,
+            stderr,
+            time.monotonic() - started,
+            fate=fate,
+            pid=process.pid,
+            started=started,
+            told=told,
         )
         self.ran.append(ran)
         return ran
 
-    def state(self) -> dict[str, Any]:
+    def saved(self) -> dict[str, Any]:
         """The state as it is now."""
-        found: dict[str, Any] = json.loads(self.state_file.read_text())
+        found: dict[str, Any] = json.loads(self.state.read_text())
         return found
 
     def wakes(self) -> list[dict[str, Any]]:
@@ -187,7 +187,7 @@ class Host:
         seen = False
         while not stop.wait(0.02):
             try:
-                content = self.state_file.read_bytes()
+                content = self.state.read_bytes()
                 json.loads(content)
                 seen = True
             except FileNotFoundError:
@@ -197,11 +197,11 @@ class Host:
                 self.torn.append(f"the state file was torn: {error}: {content[:80]!r}")
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
-        path = self.directory / name
+        path = self.root / name
         return [json.loads(li) for li in path.read_text().splitlines()] if path.exists() else []
 
 
-def _end(process: subprocess.Popen[bytes], fate: Fate) -> tuple[bytes, bytes]:
+def _end(process: subprocess.Popen[str], fate: Fate) -> tuple[str, str]:
     if fate.signal is signal.SIGTERM:
         process.send_signal(signal.SIGTERM)
         try:
@@ -209,9 +209,9 @@ def _end(process: subprocess.Popen[bytes], fate: Fate) -> tuple[bytes, bytes]:
         except subprocess.TimeoutExpired:
             process.kill()
             stdout, stderr = process.communicate()
-            return stdout, stderr + f"\nnot over {STOPS_WITHIN:g} s after SIGTERM".encode()
+            return stdout, stderr + f"\nnot over {STOPS_WITHIN:g} s after SIGTERM"
     process.kill()
     stdout, stderr = process.communicate()
     if fate.signal is None:
-        stderr += f"\nnot over after {NEVER:g} s".encode()
+        stderr += f"\nnot over after {NEVER:g} s"
     return stdout, stderr

@@ -59,7 +59,7 @@ def _allowed(ran: Ran) -> set[int]:
 def files(evidence: Evidence) -> Iterator[str]:
     """6: no torn state; 9: nobody else reads it."""
     yield from evidence.host.torn[:3]
-    directory = evidence.host.state_file.parent
+    directory = evidence.host.state_dir
     yield from (f"{path} was set aside" for path in directory.glob("*.corrupt-*"))
     for path in (directory, *directory.rglob("*")):
         if path.stat().st_mode & 0o077:
@@ -68,7 +68,7 @@ def files(evidence: Evidence) -> Iterator[str]:
 
 def leftovers(evidence: Evidence) -> Iterator[str]:
     """2: nothing waits and nothing was refused, as the backend refuses nothing that is true."""
-    for name, agent in evidence.host.state()["agents"].items():
+    for name, agent in evidence.host.saved()["agents"].items():
         for refusal in agent.get("refused", ()):
             place = evidence.idents.get(str((refusal["update"]["ref"].get("real") or [0])[-1]))
             story = "" if place is None else "\n" + evidence.story(place)

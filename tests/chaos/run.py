@@ -101,5 +101,5 @@ class Chaos:
         return all(slot.spec.status in ENDS for slot in backend.calendar.slots())
 
     def _agents(self) -> dict[str, dict[str, object]]:
-        found: dict[str, dict[str, object]] = self.host.state()["agents"]
+        found: dict[str, dict[str, object]] = self.host.saved()["agents"]
         return found

@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import forks
 from tests.crashes.steps import UNHARMED, Fate, Steps
+from tests.rig import forks
+from tests.rig.result import Result
 
 
 @dataclass(frozen=True)
-class Run(forks.Run):
+class Run(Result):
     """What a command came to, and which steps it made."""
 
-    steps: list[str]
+    steps: tuple[str, ...] = ()
 
 
 class Forks:
@@ -27,13 +28,13 @@ class Forks:
     def __init__(self, server: forks.Forks) -> None:
         self._server = server
 
-    def run(self, words: list[str], env: dict[str, str], fate: Fate = UNHARMED) -> Run:
+    def run(self, words: list[str], env: dict[str, str], cwd: Path, fate: Fate = UNHARMED) -> Run:
         """Run `hfcal words`."""
         with tempfile.NamedTemporaryFile() as report:
             order = {"fate": asdict(fate), "report": report.name}
-            run = self._server.run(words, env, Path("/"), **order)
-            steps = Path(report.name).read_text().split()
-        return Run(run.code, run.stdout, run.stderr, steps)
+            run = self._server.run(words, env, cwd, **order)
+            steps = tuple(Path(report.name).read_text().split())
+        return Run(run.words, run.code, run.stdout, run.stderr, run.seconds, steps)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hfcal.sim.server import Simulator
 from hfcal.state.file import StateFile
 from tests.crashes.forks import Forks, Run
 from tests.crashes.steps import UNHARMED, Fate
+from tests.rig import host as rig
 
 # The agent's side of a wake: the message goes unread, one line is written whole.
 WAKE = 'echo "$HFCAL_IDEMPOTENCY_KEY $HFCAL_AGENT_ID $HFCAL_SLOT" >> "$0"'
@@ -35,35 +35,44 @@ def read(path: Path) -> State | None:
         return None
 
 
-@dataclass
-class Host:
-    """One host in a directory of its own."""
+class Host(rig.Host):
+    """A host whose commands may meet a fate, and whose agent notes its wakes.
 
-    root: Path
-    backend: Simulator
-    forks: Forks
-    wake: str = WAKE
-    said: dict[str, str] = field(default_factory=dict)
-    damaged: bytes = b""
+    Attributes:
+        backend: What it talks to.
+        said: The end that the agent gave each slot, by its place on the backend.
+        damaged: What a damaged state file holds; empty when none is.
+    """
 
-    def __post_init__(self) -> None:
-        self.state = self.root / "state" / "state.json"
-        self.woken = self.root / "wakes"
-        command = ["/bin/sh", "-c", self.wake, str(self.woken), sys.executable, str(self.state)]
-        (self.root / "config.toml").write_text(
-            f'backend_url = "{self.backend.url}"\nclaw_identifier = "srv1"\nagents = ["a"]\n'
-            f'state_file = "{self.state}"\nrequest_timeout = 5\n'
-            f'[wake]\nadapter = "command"\ncommand = {json.dumps(command)}\n'
+    def __init__(self, root: Path, backend: Simulator, forks: Forks, wake: str = WAKE) -> None:
+        super().__init__(root)
+        self.backend = backend
+        self.said: dict[str, str] = {}
+        self.damaged = b""
+        self._forks = forks
+        self._woken = root / "wakes"
+        settings = {
+            "backend_url": backend.url,
+            "claw_identifier": "srv1",
+            "agents": ["a"],
+            "request_timeout": 5,
+        }
+        command = ["/bin/sh", "-c", wake, str(self._woken), sys.executable, str(self.state)]
+        self.write_config(
+            rig.config_text(settings, {"wake": {"adapter": "command", "command": command}})
         )
 
-    def run(self, *words: str, fate: Fate = UNHARMED) -> Run:
-        """Run one command, and remember what the agent was told."""
-        env = {"PATH": "/usr/bin:/bin", "HOME": str(self.root)}
-        run = self.forks.run([*words, "--config", str(self.root / "config.toml")], env, fate)
+    def meet(self, fate: Fate, *words: str, env: rig.Env | None = None) -> Run:
+        """Run one command that meets its fate, and remember what the agent was told."""
+        run = self._forks.run(list(words), self.environment(**(env or {})), self.root, fate)
         assert "Traceback" not in run.stderr, run
         if run.code == 0 and words[0] in ENDS:
             self.said.setdefault(self.slot_of(words), ENDS[words[0]])
         return run
+
+    def run(self, *words: str, env: rig.Env | None = None) -> Run:
+        """Run one command that no harm is done to, and remember what the agent was told."""
+        return self.meet(UNHARMED, *words, env=env)
 
     def slot_of(self, words: tuple[str, ...]) -> str:
         """The slot that a command names, as the backend numbers them."""
@@ -79,9 +88,9 @@ class Host:
 
     def wakes(self) -> list[tuple[str, str]]:
         """Key and slot of each wake that reached the agent."""
-        if not self.woken.exists():
+        if not self._woken.exists():
             return []
-        return [(line.split()[0], line.split()[2]) for line in self.woken.read_text().splitlines()]
+        return [(line.split()[0], line.split()[2]) for line in self._woken.read_text().splitlines()]
 
     def is_whole(self) -> None:
         """There is the old state or the new one, and next to it nothing piles up."""

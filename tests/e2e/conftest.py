@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support import Backend, Host, closed_port
+from tests.e2e.host import Host
+from tests.rig.backend import Backend, closed_port
 
 MakeBackend = Callable[..., Backend]
 MakeHost = Callable[..., Host]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host
+from tests.e2e.host import Host
 
 
 def shown(host: Host, *words: str, **env: str | None) -> dict[str, tuple[Any, str]]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Backend, Host
+from tests.e2e.host import Host
+from tests.rig.backend import Backend
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

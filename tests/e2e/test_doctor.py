@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host
+from tests.e2e.host import Host
+from tests.hostile import TRICKS
 
 DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
 SOURCES = Path(__file__).parents[2] / "hfcal" / "doctor"
@@ -268,7 +269,7 @@ def test_what_the_backend_does_is_told(
     fault: dict[str, Any], code: str, make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
     """Within the time-out."""
-    backend = make_backend()
+    backend = make_backend(tricks=TRICKS)
     host = make_host(backend)
     host.configure(request_timeout="500ms")
     host.tick()

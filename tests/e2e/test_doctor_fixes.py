@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host
+from tests.e2e.host import Host
 from tests.e2e.test_doctor import found
 
 

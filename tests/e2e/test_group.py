@@ -18,7 +18,7 @@ import pytest
 
 import hfcal
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import CLAW, Backend
+from tests.rig.backend import CLAW, Backend
 
 GROUP, ANOTHER = 61_100, 61_200
 OWNER, OTHER, STRANGER = 61_001, 61_002, 61_003  # no entry in the password file is needed

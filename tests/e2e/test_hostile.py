@@ -1,4 +1,4 @@
-"""A backend that means harm: every trick of the simulator's hostile mode (docs/security.md)."""
+"""A backend that means harm: every trick of tests/hostile (docs/security.md)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ import pytest
 from hfcal.backend.bridge import Bridge
 from hfcal.errors import BridgeError
 from hfcal.sim.faults import parse_fault
-from hfcal.sim.hostile import TRICKS
-from hfcal.sim.hostile.sizes import SIZE_TRICKS
-from hfcal.sim.hostile.texts import PAYLOADS, TEXT_TRICKS
 from hfcal.sim.scenario import parse_scenario
 from hfcal.sim.server import Simulator
-from tests.e2e.support import CLAW, Host, Result
+from tests.e2e.host import Host
+from tests.hostile import TRICKS
+from tests.hostile.sizes import SIZE_TRICKS
+from tests.hostile.texts import PAYLOADS, TEXT_TRICKS
+from tests.rig.backend import CLAW
+from tests.rig.result import Result
 
 KEY = "s3cret-Key.0123456789"
 MOST_MB = 120
@@ -106,7 +108,7 @@ class World:
             "api_key": KEY,
             "faults": [fault for agent in agents for fault in self._faults(agent)],
         }
-        self.sim = Simulator(parse_scenario(scenario))
+        self.sim = Simulator(parse_scenario(scenario, TRICKS))
         self.sim.start()
         folders = {name: root / name for name in ("inbox", "spool", "log", "tmp")}
         for folder in folders.values():
@@ -257,7 +259,7 @@ def test_in_heartbeats(make_world: Any) -> None:
     """Each trick ends as a named error of its agent, or is read; a wake is made of plain text."""
     agents = agents_for("hb", (name for name in FAST if name not in TOO_MUCH))
     world: World = make_world(*agents)
-    world.sim.faults.add([parse_fault({"path": "sync", "trick": "ansi_error"}, "sync")])
+    world.sim.faults.add([parse_fault({"path": "sync", "trick": "ansi_error"}, "sync", TRICKS)])
     tick = world.run("tick", "--json", "-vv")
     world.check(tick)
     assert tick.code == 1
@@ -430,7 +432,7 @@ def test_in_memory(make_world: Any, trick: str) -> None:
     others = [n for n in SIZE_TRICKS if n not in TOO_MUCH]
     tricks = ["cookie", "huge", "endless", "gzip_bomb", *others] if trick == "huge" else TOO_MUCH
     world: World = make_world(*agents_for("hb", tricks))
-    world.sim.faults.add([parse_fault({"path": "sync", "trick": tricks[1]}, "sync")])
+    world.sim.faults.add([parse_fault({"path": "sync", "trick": tricks[1]}, "sync", TRICKS)])
     tick, peak = world.measured("tick", "--json", "--concurrency", "1")
     world.check(tick)
     assert peak < MOST_MB
@@ -452,10 +454,10 @@ def test_what_is_kept_does_not_grow(make_world: Any) -> None:
 def test_in_a_sync() -> None:
     """A sync that is no sync is a named fault; what can be read is read."""
     found = {}
-    with Simulator(parse_scenario({"agents": ["dev"], "api_key": KEY})) as sim:
+    with Simulator(parse_scenario({"agents": ["dev"], "api_key": KEY}, TRICKS)) as sim:
         for trick in TRICKS:
             sim.faults.clear()
-            sim.faults.add([parse_fault({"trick": trick}, trick)])
+            sim.faults.add([parse_fault({"trick": trick}, trick, TRICKS)])
             seconds = 0.3 if trick in SLOW else 30
             bridge = Bridge(sim.url, "sim", api_key=KEY, timeout=seconds)
             try:
@@ -473,9 +475,9 @@ def test_in_a_sync() -> None:
 def test_an_answer_counts_for_its_own_request_alone() -> None:
     """What a backend sends behind an answer is no answer to the next request."""
     slots = [{"agent": "dev", "id": 1}]
-    with Simulator(parse_scenario({"agents": ["dev"], "slots": slots})) as sim:
+    with Simulator(parse_scenario({"agents": ["dev"], "slots": slots}, TRICKS)) as sim:
         for trick in ("two_answers", "trailing", "length_short"):
-            sim.faults.add([parse_fault({"trick": trick}, trick)])
+            sim.faults.add([parse_fault({"trick": trick}, trick, TRICKS)])
             bridge = Bridge(sim.url, "sim", timeout=5)
             with contextlib.suppress(BridgeError):
                 bridge.heartbeat("dev")

@@ -10,7 +10,8 @@ import fcntl
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host, Result
+from tests.e2e.host import Host
+from tests.rig.result import Result
 
 
 def assert_failed(result: Result, code: int, kind: str) -> None:

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host, wait_past
+from tests.e2e.host import Host
+from tests.rig.waiting import wait_past
 
 ONE_SLOT = [{"agent": "developer", "id": 4}]
 

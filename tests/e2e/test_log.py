@@ -14,7 +14,8 @@ import pytest
 from hfcal.errors import StateError
 from hfcal.views.screens import LineScreen
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host, wait_past, wait_until
+from tests.e2e.host import Host
+from tests.rig.waiting import wait_past, wait_until
 
 
 def logged(host: Host) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ import shlex
 import subprocess
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import CLAW, wait_until
+from tests.rig.backend import CLAW
+from tests.rig.waiting import wait_until
 
 FACTS = {
     *("slot_id", "scheduled_at", "priority", "slot_type", "event_type", "event_data"),

@@ -8,7 +8,7 @@ import stat
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host
+from tests.e2e.host import Host
 
 
 def samples(text: str) -> dict[tuple[str, str], float]:

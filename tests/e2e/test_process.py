@@ -15,7 +15,9 @@ import pytest
 
 from hfcal import __version__
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host, is_alive, wait_until
+from tests.e2e.host import Host
+from tests.rig.process import is_alive
+from tests.rig.waiting import wait_until
 
 # A user without an entry in the password file.
 NOBODY = """\

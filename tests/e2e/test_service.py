@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import DEADLINE, Host, wait_until
+from tests.e2e.host import Host
+from tests.rig.needs import needs
+from tests.rig.waiting import DEADLINE, wait_until
 
 
 def odd_host(make_backend: MakeBackend, make_host: MakeHost) -> Host:
@@ -46,7 +47,6 @@ def test_the_cron_line_runs_as_cron_runs_it(make_backend: MakeBackend, make_host
     assert host.status()["last_good_heartbeats"].keys() == {"developer"}
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 @pytest.mark.parametrize("words", [(), ("--watch",)])
 @pytest.mark.parametrize("scope", ["--user", "--system"])
 def test_systemd_takes_the_units(
@@ -57,6 +57,7 @@ def test_systemd_takes_the_units(
     tmp_path: Path,
 ) -> None:
     """`systemd-analyze verify` has nothing to say of them."""
+    analyze = needs("systemd-analyze")
     host = odd_host(make_backend, make_host)
     text = host.ok("service", "systemd", scope, *words).stdout
     parts = re.split(r"^# \S+/(hfcal\.(?:service|timer))$", text, flags=re.M)
@@ -65,7 +66,7 @@ def test_systemd_takes_the_units(
     for name, unit in units.items():
         (tmp_path / name).write_text(unit, encoding="utf-8")
     done = subprocess.run(
-        ["systemd-analyze", scope, "verify", *(str(tmp_path / name) for name in units)],
+        [analyze, scope, "verify", *(str(tmp_path / name) for name in units)],
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host, Result
+from tests.e2e.host import Host
+from tests.rig.result import Result
 
 
 def said(result: Result) -> list[str]:

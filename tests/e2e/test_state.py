@@ -23,7 +23,10 @@ from hfcal.core.ids import SlotRef
 from hfcal.core.records import SCHEMA, Active, ActiveState, State, Update
 from hfcal.state.codec import encode_state
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import DEADLINE, Host, Result, wait_until
+from tests.e2e.host import Host
+from tests.rig.needs import needs
+from tests.rig.result import Result
+from tests.rig.waiting import DEADLINE, wait_until
 
 # Runs several commands one after the other, each as in a process of its own but for the start.
 SEVERAL = """\
@@ -420,12 +423,14 @@ def test_a_lock_that_stays_taken_names_its_holder_and_ends_with_it(lone_host: Ho
 MOUNTED = 'mount -t tmpfs -o size=$1,mode=0700 none "$2" && shift 2 && exec "$@"'
 
 
-def can_mount() -> bool:
-    """Whether this user may mount, in a name space of its own."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return False
-    words = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=4k none "$1"', "sh", "/tmp"]
-    return subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == 0
+@pytest.fixture
+def unshare() -> str:
+    """The program that gives a command a name space of its own, where this user may mount."""
+    program = needs("unshare")
+    words = [program, "-m", "sh", "-c", 'mount -t tmpfs -o size=4k none "$1"', "sh", "/tmp"]
+    if subprocess.run(words, capture_output=True, timeout=30, check=False).returncode:
+        pytest.skip("this user may not mount here")
+    return program
 
 
 FILLED = """
@@ -460,9 +465,8 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.skipif(not can_mount(), reason="nobody may mount here")
 def test_a_full_disk_and_a_read_only_one_stop_nothing_for_good(
-    make_backend: MakeBackend, make_host: MakeHost
+    make_backend: MakeBackend, make_host: MakeHost, unshare: str
 ) -> None:
     """Exit 6 and the old file; nobody is woken who isn't remembered; with room all goes on."""
     backend = make_backend()
@@ -470,10 +474,8 @@ def test_a_full_disk_and_a_read_only_one_stop_nothing_for_good(
     place = host.root / "disk"
     place.mkdir()
     slot = json.dumps([{"agent": "developer", "id": 4, "note": "x" * 3000}])
-    add = f"curl -s -f -o /dev/null -X POST -d '{slot}' {backend.url}/_sim/slots"
-    if shutil.which("curl") is None:
-        pytest.skip("there is no curl")
-    mounted = ["unshare", "-m", "sh", "-c", MOUNTED, "sh", "32k", str(place)]
+    add = f"{needs('curl')} -s -f -o /dev/null -X POST -d '{slot}' {backend.url}/_sim/slots"
+    mounted = [unshare, "-m", "sh", "-c", MOUNTED, "sh", "32k", str(place)]
     ended = subprocess.run(
         [*mounted, sys.executable, "-c", SEVERAL + FILLED, str(place), add],
         env=host.environment(),

@@ -11,7 +11,9 @@ from hfcal.core.ids import SlotRef
 from hfcal.core.records import Active, ActiveState, AgentState, HistoryEntry, State, Update
 from hfcal.state.codec import encode_state
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import ESCAPE, Host, wait_past
+from tests.e2e.host import Host
+from tests.rig.terminal import ESCAPE
+from tests.rig.waiting import wait_past
 
 KEYS = ("former_virtual_id", "id")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)[;m]")

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import PATH, Host, Terminal, wait_until
+from tests.e2e.host import Host
+from tests.rig.host import PATH
+from tests.rig.needs import needs
+from tests.rig.terminal import Terminal
+from tests.rig.waiting import wait_until
 
 SCRIPTS = Path(__file__).parents[2] / "completions"
 CTRL_B = b"\x02"
@@ -82,9 +86,7 @@ def host(make_backend: MakeBackend, make_host: MakeHost) -> Host:
 def shell(request: pytest.FixtureRequest, host: Host) -> Iterator[Shell]:
     """Each shell in turn."""
     name: str = request.param
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"no {name} here")
+    found = needs(name)
     noted = host.root / "noted"
     noted.touch()
     hfcal = host.root / "bin" / "hfcal"

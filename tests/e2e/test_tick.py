@@ -12,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import CLAW, is_alive, modes, wait_past, wait_until
+from tests.e2e.host import modes
+from tests.rig.backend import CLAW
+from tests.rig.process import is_alive
+from tests.rig.waiting import wait_past, wait_until
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 FIELDS = {"agent_id", "ok", "agent_status", "slots", "action", "slot", "error", "warnings"}

@@ -12,7 +12,9 @@ import pytest
 
 from hfcal.system.locks import LockFile
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Backend, Host, wait_until
+from tests.e2e.host import Host
+from tests.rig.backend import Backend
+from tests.rig.waiting import wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 _SECTION = re.compile(r"^### (\w+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)

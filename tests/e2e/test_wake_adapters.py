@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import CLAW, Host, is_alive, wait_past, wait_until
-from tests.unit.support import RawRequest, RawServer, answering, raw_answer, read_request
+from tests.e2e.host import Host
+from tests.rig.backend import CLAW
+from tests.rig.process import is_alive
+from tests.rig.raw_server import RawRequest, RawServer, answering, raw_answer, read_request
+from tests.rig.waiting import wait_past, wait_until
 
 SECRET = "s3cret-0123456789"
 NO_WAKE = {"wake": None}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import wait_until
+from tests.rig.waiting import wait_until
 
 
 def test_watch_ticks_at_once_and_then_every_interval(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sim_backend import Backend
+from tests.sim.backend import Backend
 
 ALL = ("idle", "on_call", "busy", "exhausted", "offline")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.sim_backend import TODAY, Backend
+from tests.sim.backend import TODAY, Backend
 
 VIRTUAL = f"plan-7-{TODAY}"
 

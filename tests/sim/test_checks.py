@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.sim_backend import Backend
+from tests.sim.backend import Backend
 
 HEARTBEAT = "/calendar/agent/heartbeat"
 STATUS = "/calendar/agent/status"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hfcal.sim.faults import ACTIONS, FaultBox, PlannedFault
-from tests.e2e.support import wait_until
-from tests.sim_backend import TODAY, Backend, Reply
+from tests.rig.waiting import wait_until
+from tests.sim.backend import TODAY, Backend, Reply
 
 VIRTUAL = f"plan-7-{TODAY}"
 SLOTS = [{"agent": "dev", "id": 1}, {"agent": "dev", "plan_id": 7}, {"agent": "ops", "id": 2}]

@@ -1,4 +1,4 @@
-"""The simulator's hostile mode: tricks as faults, and the page that lists them."""
+"""Tricks that are plugged into the simulator: as faults, and the page that lists them."""
 
 import ast
 import contextlib
@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from hfcal.sim.hostile import TRICKS
-from hfcal.sim.hostile.call import Call
-from hfcal.sim.hostile.texts import PAYLOADS
 from hfcal.sim.messages import HttpResponse
-from tests.sim_backend import Backend
+from hfcal.sim.scenario import ScenarioError, parse_scenario
+from hfcal.sim.tricks import Call
+from tests.hostile import TRICKS
+from tests.hostile.texts import PAYLOADS
+from tests.sim.backend import Backend
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -66,7 +67,7 @@ def test_every_trick_answers_every_kind_of_call(kind):
 
 def test_a_trick_is_a_fault():
     faults: Any = [{"trick": "html", "path": "heartbeat", "count": 1}]
-    with Backend(faults=faults) as backend:
+    with Backend(TRICKS, faults=faults) as backend:
         reply = backend.heartbeat()
         assert (reply.status, reply.body[:9]) == (200, b"<!doctype")
         entry = backend.journal()[-1]
@@ -80,7 +81,7 @@ def test_a_trick_is_a_fault():
 
 def test_a_trick_may_take_effect():
     faults: Any = [{"trick": "early_close", "effect": True}]
-    with Backend(slots=[{"agent": "dev", "id": 1}], faults=faults) as backend:
+    with Backend(TRICKS, slots=[{"agent": "dev", "id": 1}], faults=faults) as backend:
         with contextlib.suppress(http.client.HTTPException):
             backend.update(1, "ongoing")
         assert backend.slot(1)["status"] == "ongoing"
@@ -88,7 +89,7 @@ def test_a_trick_may_take_effect():
 
 def test_a_trick_may_lead_elsewhere():
     faults: Any = [{"trick": "redirect", "to": "http://127.0.0.1:9"}]
-    with Backend(faults=faults) as backend:
+    with Backend(TRICKS, faults=faults) as backend:
         reply = backend.heartbeat()
     assert (reply.status, reply.headers["Location"]) == (
         307,
@@ -96,14 +97,31 @@ def test_a_trick_may_lead_elsewhere():
     )
 
 
-def test_an_unknown_trick_is_refused_with_the_closest():
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        {"hostile": True},
+        {"faults": [{"trick": "each"}]},
+        {"faults": [{"status": 503, "to": "http://x"}]},
+    ],
+)
+def test_without_any_plugged_in_there_are_none(scenario):
+    """Not in what users install: `hfcal sim` knows no such key."""
+    with pytest.raises(ScenarioError, match=r"(hostile|trick|to): unknown key"):
+        parse_scenario(scenario)
     with Backend() as backend:
+        assert "unknown key" in backend.refused_control("POST", "faults", {"trick": "each"})
+        assert "trick" not in backend.refused_control("POST", "faults", {"path": "any"})
+
+
+def test_an_unknown_trick_is_refused_with_the_closest():
+    with Backend(TRICKS) as backend:
         text = backend.refused_control("POST", "faults", {"trick": "dripp"})
     assert "did you mean drip?" in text
 
 
 def test_a_hostile_scenario_plays_all_in_turn_for_each_kind_of_call():
-    with Backend(hostile=True) as backend:
+    with Backend(TRICKS, hostile=True) as backend:
         host, _, port = backend.sim.url.removeprefix("http://").partition(":")
         for path in ("/calendar/sync", "/calendar/agent/status"):
             for _ in TRICKS:
@@ -130,6 +148,6 @@ def test_the_ids_of_a_trick_begin_where_the_agents_number_says():
 def test_the_key_comes_back_whichever_header_it_came_in():
     jwt = "eyJhbGciOi.eyJzdWIi.c2ln"
     for key, header in (("k1", {"X-API-Key": "k1"}), (jwt, {"Authorization": f"Bearer {jwt}"})):
-        with Backend(api_key=key, faults=[{"trick": "echo_key_error"}]) as backend:
+        with Backend(TRICKS, api_key=key, faults=[{"trick": "echo_key_error"}]) as backend:
             reply = backend.raw("GET", "/calendar/sync", headers=header)
             assert reply.detail == key

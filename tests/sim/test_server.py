@@ -14,7 +14,7 @@ import pytest
 
 from hfcal.sim.scenario import Scenario
 from hfcal.sim.server import Simulator
-from tests.sim_backend import Backend
+from tests.sim.backend import Backend
 
 CODE = """
 import sys

@@ -13,15 +13,9 @@ from hfcal.core.protocol import AgentStatus, SlotStatus
 from hfcal.errors import BridgeError, Fault
 from hfcal.sim.scenario import parse_scenario
 from hfcal.sim.server import Simulator
-from tests.unit.support import (
-    TODAY,
-    RawRequest,
-    RawServer,
-    answering,
-    free_port,
-    raw_answer,
-    ref,
-)
+from tests.rig.backend import free_port
+from tests.rig.raw_server import RawRequest, RawServer, answering, raw_answer
+from tests.unit.support import TODAY, ref
 
 PLAN = f"plan-7-{TODAY}"
 KEY = "s3cret-key"

@@ -31,18 +31,7 @@ from hfcal.core.transitions import (
     requeue_state,
     resolve,
 )
-from tests.unit.support import (
-    DAY,
-    HOUR,
-    NOON,
-    TODAY,
-    a_wake,
-    an_active,
-    at,
-    beat,
-    listed,
-    ref,
-)
+from tests.unit.support import DAY, HOUR, NOON, TODAY, a_wake, an_active, at, beat, listed, ref
 
 PLAN = "plan-7-2026-11-23"
 

@@ -21,15 +21,7 @@ from hfcal.core.transitions import (
     whole_minutes,
 )
 from tests.unit.core.test_memory import refuse, state_with, words
-from tests.unit.support import (
-    HOUR,
-    NOON,
-    a_wake,
-    an_active,
-    at,
-    ref,
-    thorough,
-)
+from tests.unit.support import HOUR, NOON, a_wake, an_active, at, ref, thorough
 
 # Ends
 

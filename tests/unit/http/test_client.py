@@ -13,15 +13,8 @@ import pytest
 
 from hfcal import __version__
 from hfcal.http.client import MAX_ANSWER_BYTES, Answer, HttpClient, HttpError
-from tests.unit.support import (
-    RawRequest,
-    RawServer,
-    Serve,
-    answering,
-    free_port,
-    raw_answer,
-    read_request,
-)
+from tests.rig.backend import free_port
+from tests.rig.raw_server import RawRequest, RawServer, Serve, answering, raw_answer, read_request
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from hfcal.service.installed import Installed
 from hfcal.service.units import one_text, steps, timer, watcher
 from hfcal.state.file import LOCK_TIMEOUT
 from hfcal.wake.adapter import ServiceRequirements
+from tests.rig.needs import needs
 
 AGENTS = ServiceRequirements(34.0, programs=True)
 MINE = Settings(Path("/home/me/c.toml"), Path("/home/me/state.json"))
@@ -171,24 +171,24 @@ def test_quotes_in_the_programs_path_are_left_to_env() -> None:
         timer(installed(program="/a'=b"))
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 @pytest.mark.parametrize("odd", ["$a", "it's", '"', "a\\b", "5% a", "a=b;c"])
-@pytest.mark.parametrize("needs", [AGENTS, ServiceRequirements()])
-def test_systemd_takes_odd_paths(odd: str, needs: ServiceRequirements, tmp_path: Path) -> None:
+@pytest.mark.parametrize("required", [AGENTS, ServiceRequirements()])
+def test_systemd_takes_odd_paths(odd: str, required: ServiceRequirements, tmp_path: Path) -> None:
     """It looks for the program, and has nothing to say of the rest."""
+    analyze = needs("systemd-analyze")
     program = tmp_path / odd / "hfcal"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
     settings = replace(MINE, state_file=Path(f"/s/{odd}"), claw_identifier=odd)
-    whole = installed(replace(settings, sources={"claw_identifier": "environment"}), needs)
+    whole = installed(replace(settings, sources={"claw_identifier": "environment"}), required)
     whole = replace(whole, program=(str(program),), user="root")
     for make in (timer, watcher):
         files = [tmp_path / unit.name for unit in make(whole)]
         for file, unit in zip(files, make(whole), strict=True):
             file.write_text(unit.text, encoding="utf-8")
         done = subprocess.run(
-            ["systemd-analyze", "verify", *map(str, files)],
+            [analyze, "verify", *map(str, files)],
             capture_output=True,
             text=True,
             timeout=60,

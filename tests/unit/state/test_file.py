@@ -16,7 +16,9 @@ from hfcal.core.records import SCHEMA, AgentState, State, Update
 from hfcal.errors import LockedError, StateError
 from hfcal.state.codec import encode_state
 from hfcal.state.file import StateFile
-from tests.unit.support import NOON, child, hear, ref, run_child, tell, wait_until
+from tests.rig.children import child, hear, run_child, tell
+from tests.rig.waiting import wait_until
+from tests.unit.support import NOON, ref
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from hfcal.errors import LockedError, StateError
 from hfcal.state.agent_locks import AgentLocks
 from hfcal.system.locks import LockFile
-from tests.unit.support import child, hear, run_child, tell
+from tests.rig.children import child, hear, run_child, tell
 
 HOLDER = """
     import sys

@@ -21,7 +21,8 @@ from hfcal.errors import ConfigError
 from hfcal.wake import command as module
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.command import CommandAdapter
-from tests.unit.support import a_wake, wait_until
+from tests.rig.waiting import wait_until
+from tests.unit.support import a_wake
 
 WAKE = Wake(
     "key-1", "12", "calendar:12", "[calendar slot 12] grüße\nmore\n", {"slot_id": "12", "a": "ü"}

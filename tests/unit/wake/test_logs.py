@@ -14,7 +14,9 @@ from hfcal.core.records import Wake
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.command import CommandAdapter
 from hfcal.wake.logs import LOG_BYTES, LOG_FILES, bound_logs, open_log
-from tests.unit.support import a_wake, child, hear, tell, wait_until
+from tests.rig.children import child, hear, tell
+from tests.rig.waiting import wait_until
+from tests.unit.support import a_wake
 
 WAKE = Wake("key-1", "12", "calendar:12", "read me\n", {"slot_id": "12"})
 IS_ROOT = os.geteuid() == 0

@@ -19,7 +19,8 @@ from hfcal.wake.adapter import WakeError
 from hfcal.wake.exchange import DEFAULT_TIMEOUT, Exchange
 from hfcal.wake.openclaw import OpenClawAdapter
 from hfcal.wake.wakers import Wakers
-from tests.unit.support import RawRequest, RawServer, free_port, raw_answer, read_request
+from tests.rig.backend import free_port
+from tests.rig.raw_server import RawRequest, RawServer, raw_answer, read_request
 
 WAKE = Wake("key-1", "12", "calendar:12", "[calendar slot 12] grüße\nmore\n", {"slot_id": "12"})
 TOKEN = "hooks-t0ken-0123456789"

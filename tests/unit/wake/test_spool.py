@@ -19,7 +19,9 @@ from hfcal.core.records import Wake
 from hfcal.errors import ConfigError
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.spool import SpoolAdapter
-from tests.unit.support import a_wake, child, hear, run_child, tell, wait_until
+from tests.rig.children import child, hear, run_child, tell
+from tests.rig.waiting import wait_until
+from tests.unit.support import a_wake
 
 DETAILS = {"slot_id": "12", "event_type": "job", "event_data": {"type": "review", "c": "ü\u202e"}}
 WAKE = Wake("key-1", "12", "calendar:12", "[calendar slot 12] grüße\nmore\n", DETAILS)

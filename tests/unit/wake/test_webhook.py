@@ -23,20 +23,11 @@ from hfcal.errors import ConfigError
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.exchange import Exchange
 from hfcal.wake.webhook import WebhookAdapter
-from tests.unit.support import (
-    NOON,
-    RawRequest,
-    RawServer,
-    Serve,
-    a_wake,
-    an_active,
-    answering,
-    at,
-    free_port,
-    raw_answer,
-    read_request,
-    wait_until,
-)
+from tests.rig.backend import free_port
+from tests.rig.needs import needs
+from tests.rig.raw_server import RawRequest, RawServer, Serve, answering, raw_answer, read_request
+from tests.rig.waiting import wait_until
+from tests.unit.support import NOON, a_wake, an_active, at
 
 DETAILS = {"slot_id": "12", "event_type": "job", "event_data": {"type": "review", "c": "ü\u202e"}}
 WAKE = Wake("key-1", "12", "calendar:12", "[calendar slot 12] grüße\nmore\n", DETAILS)
@@ -511,9 +502,7 @@ def test_stop_ends_the_waiting():
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1, with its key in the same file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl program")
+    openssl = needs("openssl")
     folder = tmp_path_factory.mktemp("tls")
     key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
     words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]

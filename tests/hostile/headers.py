@@ -1,8 +1,9 @@
 """Tricks with headers: to lead the client elsewhere, to mark it, to make it wait."""
 
-from hfcal.sim.hostile.call import Call, Trick, body, slot
-from hfcal.sim.hostile.texts import PAYLOADS, header
 from hfcal.sim.messages import HttpResponse, Stream, detail
+from hfcal.sim.tricks import Call, Trick
+from tests.hostile.call import body, number, slot
+from tests.hostile.texts import PAYLOADS, header
 
 _DATES = ("23 Nov 0 10:00:00 GMT", "Mon, 23 Nov 99999 10:00:00 GMT", "1" * 5000, "-5", "1e9")
 
@@ -55,7 +56,7 @@ def cookie(call: Call) -> HttpResponse:
 
 def retry_after(call: Call) -> HttpResponse:
     """A 503 with a Retry-After that is no time; which one, by the agent's number."""
-    return detail(503, "Later", (("Retry-After", _DATES[call.number % len(_DATES)]),))
+    return detail(503, "Later", (("Retry-After", _DATES[number(call) % len(_DATES)]),))
 
 
 def echo_key_location(call: Call) -> HttpResponse:

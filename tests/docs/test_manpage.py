@@ -1,6 +1,5 @@
 """The man page: current, complete, and good roff."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hfcal.cli.app import COMMANDS
+from tests.rig.needs import needs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ROOT / "tools" / "manpage.py"
 PAGE = ROOT / "man" / "hfcal.1"
 
@@ -35,8 +35,5 @@ def test_it_has_every_command() -> None:
 
 def test_roff_has_nothing_to_say() -> None:
     """It renders without a warning."""
-    groff = shutil.which("groff")
-    if groff is None:
-        pytest.skip("no groff here")
-    done = run(groff, "-man", "-Tutf8", "-ww", "-z", str(PAGE))
+    done = run(needs("groff"), "-man", "-Tutf8", "-ww", "-z", str(PAGE))
     assert (done.returncode, done.stderr) == (0, "")

@@ -21,22 +21,14 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-DEADLINE = 60.0
+from tests.rig.result import Result
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 50.0  # below the time-out of a test, so that it is this that says what hangs
 PR_SET_CHILD_SUBREAPER = 36
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a command came to; `code` is negative when a signal ended it."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 class Forks:
@@ -50,16 +42,17 @@ class Forks:
     def __init__(self, hook: str = "") -> None:
         self._socket, theirs = socket.socketpair()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forks", str(theirs.fileno()), hook],
+            [sys.executable, "-m", "tests.rig.forks", str(theirs.fileno()), hook],
             env={"PATH": os.environ.get("PATH", os.defpath)},
             cwd=ROOT,
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
 
-    def run(self, words: list[str], env: Mapping[str, str], cwd: Path, **order: Any) -> Run:
+    def run(self, words: list[str], env: Mapping[str, str], cwd: Path, **order: Any) -> Result:
         """Run `hfcal words` until it and whoever has its streams have ended."""
         order |= {"words": words, "env": env, "cwd": str(cwd)}
+        began = time.monotonic()
         out, err = os.pipe(), os.pipe()
         socket.send_fds(self._socket, [json.dumps(order).encode()], [out[1], err[1]])
         for pipe in (out, err):
@@ -67,7 +60,7 @@ class Forks:
         stdout, stderr = _read_all(out[0], err[0], order)
         self._socket.settimeout(DEADLINE)
         code = int(self._socket.recv(64))
-        return Run(code, stdout, stderr)
+        return Result(tuple(words), code, stdout, stderr, time.monotonic() - began)
 
     def close(self) -> None:
         """End the server, which sees that nobody is there any more."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.run import Chaos, Size
 
 
+@pytest.mark.timeout(180)  # a run that never gets quiet says so after a minute, with its story
 def test_no_promise_breaks_under_kills_and_faults(tmp_path: Path) -> None:
     """Whatever is killed and whatever the network does: each slot ends once, as it was told."""
     seed = random.SystemRandom().randrange(1_000_000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from hfcal.core.records import Wake
 from hfcal.wake.adapter import WakeError
 from hfcal.wake.command import CommandAdapter
+from tests.rig.waiting import wait_until
 
 WAKE = Wake("key-1", "12", "calendar:12", "read me\n", {"slot_id": "12"})
 
@@ -24,12 +24,8 @@ def detached(tmp_path: Path, *command: str) -> Path:
 
 
 def until(path: Path, text: str) -> None:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        if text in path.read_text():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(path.read_text())
+    """Wait until a log has this text."""
+    wait_until(lambda: text in path.read_text(), what=f"{text!r} in {path}")
 
 
 def test_it_goes_on_in_a_session_of_its_own(tmp_path: Path) -> None:

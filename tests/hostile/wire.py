@@ -4,8 +4,9 @@ import gzip
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from hfcal.sim.hostile.call import Call, Trick, body
 from hfcal.sim.messages import HttpResponse, Stream, Wait
+from hfcal.sim.tricks import Call, Trick
+from tests.hostile.call import body
 
 HUGE = 80_000_000
 _BOMB = 64_000_000

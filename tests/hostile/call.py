@@ -1,43 +1,17 @@
-"""What a trick is given, and what most of them make of it."""
+"""What most tricks make of the call that they answer."""
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from hfcal.sim.messages import HttpResponse, Stream
+from hfcal.sim.tricks import Call
 
 JsonObject = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request that a trick answers.
-
-    Attributes:
-        kind: heartbeat, update, status or sync; other for what the backend lacks.
-        agent: its X-Agent-ID, empty without one.
-        slot: of an update, the id or virtual id in its path.
-        key: the API key that it carries, empty without one.
-        agents: all agents of the claw.
-        to: the URL of another host, where the trick wants to lead the client.
-    """
-
-    kind: str
-    agent: str
-    slot: str | None
-    key: str
-    agents: Sequence[str]
-    to: str
-
-    @property
-    def number(self) -> int:
-        """The number that the agent's id ends with, else 0: which of a trick's ids comes first."""
-        found = re.search(r"[0-9]{1,4}$", self.agent)
-        return int(found[0]) if found else 0
-
-
-Trick = Callable[[Call], HttpResponse | Stream]
+def number(call: Call) -> int:
+    """The number that the agent's id ends with, else 0: which of a trick's ids comes first."""
+    found = re.search(r"[0-9]{1,4}$", call.agent)
+    return int(found[0]) if found else 0
 
 
 def slot(ident: int | str = 1, **fields: object) -> JsonObject:

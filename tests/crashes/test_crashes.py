@@ -89,7 +89,8 @@ SCENARIOS = [
 ]
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 QUICK = ("complete",)  # the others are for `make crashes`, which CI runs
-EXHAUSTIVE = pytest.mark.exhaustive
+# Each of them plays its scenario once for each step, some sixty times.
+EXHAUSTIVE = (pytest.mark.exhaustive, pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def play(
     with Simulator(parse_scenario(planned)) as backend:
         host = Host(root, backend, server, scenario.wake)
         scenario.before(host)
-        run = host.run(*scenario.words, fate=fate)
+        run = host.meet(fate, *scenario.words)
         host.is_whole()
         again = check(host, run)
         if run.code != 0 and scenario.words[0] in {"complete", "abort"}:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from hfcal.sim.scenario import parse_scenario
 from hfcal.sim.server import Simulator
+from hfcal.sim.tricks import NO_TRICKS, Tricks
 
 NOW = "2026-11-23T09:00:00Z"
 TODAY = "2026-11-23"
@@ -39,8 +40,9 @@ class Reply:
 class Backend:
     """A simulator that runs, with calls as an agent's client makes them."""
 
-    def __init__(self, **scenario: Any) -> None:
-        self.sim = Simulator(parse_scenario({"agents": ["dev", "ops"], "now": NOW, **scenario}))
+    def __init__(self, tricks: Tricks = NO_TRICKS, **scenario: Any) -> None:
+        document = {"agents": ["dev", "ops"], "now": NOW, **scenario}
+        self.sim = Simulator(parse_scenario(document, tricks))
         self.key_headers: dict[str, str] = {}
 
     def __enter__(self) -> Self:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hfcal.sim.hostile.call import Call, JsonObject, Trick, body, slot
 from hfcal.sim.messages import HttpResponse, detail
+from hfcal.sim.tricks import Call, Trick
+from tests.hostile.call import JsonObject, body, number, slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def in_answer(payload: Payload, call: Call) -> HttpResponse:
     """A good answer with the text in every place."""
     text = payload.of(call)
     idents = payload.idents or (1,)
-    first = call.number % len(idents)
+    first = number(call) % len(idents)
     words = dict.fromkeys(("status", "slot_type", "event_type", "scheduled_at", "date"), text)
     job: JsonObject = {"event_type": "job", "event_data": {"type": text, "code": text, text: text}}
     slots: list[object] = [slot(idents[first], priority=90, **job, extra=text, **{text: text})]

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.rig.needs import needs
+
+ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 
 pytestmark = pytest.mark.skipif(not README.exists(), reason="not in a checkout")
@@ -68,7 +69,7 @@ def test_commands_run(home: Path, environment: dict[str, str]) -> None:
     """Every command in a sh block exits with 0, in the order of the page."""
     for block in blocks("sh"):
         done = subprocess.run(
-            [shutil.which("bash") or "sh", "-euo", "pipefail", "-c", block],
+            [needs("bash"), "-euo", "pipefail", "-c", block],
             cwd=home,
             env=environment,
             capture_output=True,

@@ -1,13 +1,14 @@
 """The completion scripts: current, valid, and of use in a real shell."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.rig.needs import needs
+
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "completions"
 GENERATOR = ROOT / "tools" / "completions.py"
 
@@ -16,13 +17,6 @@ pytestmark = pytest.mark.skipif(not GENERATOR.exists(), reason="not in a checkou
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-
-
-def shell(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"no {name} here")
-    return found
 
 
 def complete_in_bash(*words: str) -> list[str]:
@@ -35,7 +29,7 @@ def complete_in_bash(*words: str) -> list[str]:
         '(( ${#COMPREPLY[@]} == 0 )) || printf "%s\\n" "${COMPREPLY[@]}"'
     )
     line = " ".join(words).replace(" = ", "=").replace(" =", "=")
-    done = run(shell("bash"), "--norc", "--noprofile", "-uc", script, "bash", line, *words)
+    done = run(needs("bash"), "--norc", "--noprofile", "-uc", script, "bash", line, *words)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -57,7 +51,7 @@ def test_generator_refuses_other_words() -> None:
 )
 def test_scripts_parse(name: str, script: str) -> None:
     """Each shell reads its script without complaint."""
-    done = run(shell(name), "-n", str(SCRIPTS / script))
+    done = run(needs(name), "-n", str(SCRIPTS / script))
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -98,7 +92,7 @@ def test_bash_completes_files(tmp_path: Path) -> None:
 
 def test_fish_completes() -> None:
     """fish offers the same."""
-    fish = shell("fish")
+    fish = needs("fish")
     script = f"source '{SCRIPTS / 'hfcal.fish'}'; complete -C 'hfcal --state x tick --dr'"
 
     done = run(fish, "--no-config", "-c", script)

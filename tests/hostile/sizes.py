@@ -3,8 +3,9 @@
 import json
 import time
 
-from hfcal.sim.hostile.call import Call, Trick, body, slot
 from hfcal.sim.messages import HttpResponse
+from hfcal.sim.tricks import Call, Trick
+from tests.hostile.call import body, number, slot
 
 _LIMIT = 4 * 1024 * 1024
 _LONG = 300_000
@@ -152,7 +153,7 @@ def odd_dates(call: Call) -> HttpResponse:
         slot(n, priority=90 - n, date=text, plan_id=n, scheduled_at="99:99:99", started_at=text)
         for n, text in enumerate(dates, 1)
     ]
-    return HttpResponse(200, body(call, *slots[call.number % len(slots) :], *slots))
+    return HttpResponse(200, body(call, *slots[number(call) % len(slots) :], *slots))
 
 
 SIZE_TRICKS: dict[str, Trick] = {
