@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Backend, Host
+from tests.e2e.host import Host
+from tests.rig.backend import Backend
 
 
 def _link(lock: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Host
+from tests.e2e.host import Host
 
 # Runs a command in which the function of this name raises an error, as a bug would.
 BROKEN = """\

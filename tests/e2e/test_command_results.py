@@ -19,7 +19,9 @@ import pytest
 from hfcal.cli import exits
 from hfcal.cli.app import COMMANDS, make_app
 from tests.e2e.conftest import MakeBackend, MakeHost
-from tests.e2e.support import Backend, Host, Result
+from tests.e2e.host import Host
+from tests.rig.backend import Backend
+from tests.rig.result import Result
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 

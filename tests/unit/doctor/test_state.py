@@ -24,7 +24,7 @@ def host(tmp_path: Path) -> Host:
     """A host whose agent a was asked a moment ago."""
     path = tmp_path / "state" / "state.json"
     settings = Settings(None, path, agents=("a",), sources={"agents": "file"})
-    made = Host(settings, (), tmp_path / "config.toml", StateFile(path))
+    made = Host(settings, (), tmp_path / "config.toml", StateFile(path), ())
 
     def asked(state: State) -> None:
         state.configured = ["a"]

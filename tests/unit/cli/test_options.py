@@ -1,8 +1,8 @@
-"""hfcal.cli.shared: what options may say."""
+"""hfcal.cli.options: what options may say."""
 
 import pytest
 
-from hfcal.cli.shared import duration_option
+from hfcal.cli.options import duration_option
 from hfcal.errors import UsageError
 
 
