@@ -10,6 +10,12 @@ import pytest
 from tests.chaos.run import Chaos, Size
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_3
+@pytest.mark.promise_4
+@pytest.mark.promise_5
+@pytest.mark.promise_6
+@pytest.mark.promise_9
 @pytest.mark.timeout(180)  # a run that never gets quiet says so after a minute, with its story
 def test_no_promise_breaks_under_kills_and_faults(tmp_path: Path) -> None:
     """Whatever is killed and whatever the network does: each slot ends once, as it was told."""

@@ -125,6 +125,11 @@ def play(
     return run
 
 
+@pytest.mark.promise_1
+@pytest.mark.promise_2
+@pytest.mark.promise_3
+@pytest.mark.promise_4
+@pytest.mark.promise_6
 @pytest.mark.parametrize(
     ("name", "how"),
     [
@@ -159,6 +164,9 @@ def test_killed_at_each_step(name: str, how: str, tmp_path: Path, server: Forks)
             return
 
 
+@pytest.mark.promise_1
+@pytest.mark.promise_2
+@pytest.mark.promise_6
 @pytest.mark.parametrize(
     "on", [False, pytest.param(True, marks=EXHAUSTIVE)], ids=["once", "from-there-on"]
 )
@@ -205,6 +213,7 @@ def test_the_disk_fails_at_each_step(
             return
 
 
+@pytest.mark.promise_6
 @pytest.mark.parametrize("name", ["first", "complete"])
 def test_what_is_saved_is_on_the_disk_before_anything_follows(
     name: str, tmp_path: Path, server: Forks

@@ -163,6 +163,7 @@ def test_an_agent_of_another_user_completes(make_place: Callable[..., Place]) ->
     assert [status for _, status in host.backend.told()] == ["ongoing", "finished", "ongoing"]
 
 
+@pytest.mark.promise_9
 def test_a_state_that_is_there_is_shared_with_all_its_locks(
     make_place: Callable[..., Place],
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_directory_of_another_user_is_named_with_the_fix(
     assert host.complete(OTHER, GROUP) == 0, host.text
 
 
+@pytest.mark.promise_9
 def test_a_state_is_open_to_another_group_before_its_next_save(
     make_place: Callable[..., Place],
 ) -> None:

@@ -255,6 +255,8 @@ def expected(agents: Iterable[str]) -> dict[str, str]:
     return {agent: ENDS.get(agent.split(".")[1], "") for agent in agents}
 
 
+@pytest.mark.promise_9
+@pytest.mark.promise_10
 def test_in_heartbeats(make_world: Any) -> None:
     """Each trick ends as a named error of its agent, or is read; a wake is made of plain text."""
     agents = agents_for("hb", (name for name in FAST if name not in TOO_MUCH))
@@ -346,6 +348,8 @@ def check_commands_of_messages(world: World) -> None:
         assert result.json["status"] == "finished"
 
 
+@pytest.mark.promise_9
+@pytest.mark.promise_10
 def test_in_updates(make_world: Any) -> None:
     """An update that a trick answers is delivered, waits or is refused, each with a named kind."""
     agents = agents_for("up", FAST)
@@ -384,6 +388,7 @@ def on_terminal(text: str) -> None:
     assert KEY not in text
 
 
+@pytest.mark.promise_10
 def test_in_time(make_world: Any) -> None:
     """Slow answers end with the request's time, however busily they come."""
     agents = [*agents_for("hb", SLOW), *agents_for("up", SLOW), "hb.cookie"]
@@ -404,6 +409,7 @@ def test_in_time(make_world: Any) -> None:
     assert done.seconds < 4
 
 
+@pytest.mark.promise_10
 def test_on_a_terminal(make_world: Any) -> None:
     """A tick's lines and the tables are text: no markup, no control characters but our colours."""
     names = [
@@ -426,6 +432,7 @@ def test_on_a_terminal(make_world: Any) -> None:
     check_views(world)
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize("trick", ["huge", "many_values"])
 def test_in_memory(make_world: Any, trick: str) -> None:
     """The peak is bounded; cookies are not kept from one request to the next."""
@@ -439,6 +446,7 @@ def test_in_memory(make_world: Any, trick: str) -> None:
     assert tick.seconds < 25
 
 
+@pytest.mark.promise_10
 def test_what_is_kept_does_not_grow(make_world: Any) -> None:
     """A slot that has another id each time is known by a few of them."""
     world: World = make_world("hb.new_ids.0")
@@ -451,6 +459,8 @@ def test_what_is_kept_does_not_grow(make_world: Any) -> None:
     assert len(active["idents"]) < 20
 
 
+@pytest.mark.promise_9
+@pytest.mark.promise_10
 def test_in_a_sync() -> None:
     """A sync that is no sync is a named fault; what can be read is read."""
     found = {}
@@ -472,6 +482,7 @@ def test_in_a_sync() -> None:
     assert found == {trick: ENDS.get(trick, "") for trick in TRICKS}
 
 
+@pytest.mark.promise_10
 def test_an_answer_counts_for_its_own_request_alone() -> None:
     """What a backend sends behind an answer is no answer to the next request."""
     slots = [{"agent": "dev", "id": 1}]

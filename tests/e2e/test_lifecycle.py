@@ -215,6 +215,7 @@ def test_an_agent_needs_the_state_file_alone(
     ]
 
 
+@pytest.mark.promise_2
 def test_an_agent_without_the_key_is_accepted_and_the_tick_delivers(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -254,6 +255,7 @@ def test_without_a_state_file_the_path_and_the_user_are_named(lone_host: Host) -
     assert not lone_host.state_dir.exists()
 
 
+@pytest.mark.promise_2
 def test_while_the_backend_is_away_words_are_queued_and_go_out_in_order(
     make_backend: MakeBackend, make_host: MakeHost, dead_url: str
 ) -> None:
@@ -322,6 +324,8 @@ def test_require_delivery_exits_with_4_and_keeps_it_queued(
     assert backend.slot(4)["status"] == "finished"
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_8
 def test_an_end_that_is_refused_for_good_is_kept_as_refused(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -369,6 +373,8 @@ def test_a_pause_that_was_refused_is_told_as_such_when_it_is_said_again(
     assert host.status()["active"][0]["state"] == "paused"
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_3
 @pytest.mark.parametrize("repeat", ["ok", "conflict"])
 def test_a_lost_answer_is_repeated_and_never_reopens(
     repeat: str, make_backend: MakeBackend, make_host: MakeHost
@@ -386,6 +392,7 @@ def test_a_lost_answer_is_repeated_and_never_reopens(
     assert (status["refused"], status["queued"]) == ([], [])
 
 
+@pytest.mark.promise_1
 @pytest.mark.parametrize(
     ("verb", "status", "exits"), [("complete", "finished", 0), ("abort", "aborted", 9)]
 )
@@ -476,6 +483,7 @@ def test_what_was_dropped_is_not_called_delivered(
     assert host.run(*words, "--require-delivery").code == 4
 
 
+@pytest.mark.promise_8
 def test_what_was_refused_is_not_sent_again_for_that_slot(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

@@ -255,6 +255,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(
         assert (done.code, done.stderr.count("cannot log to")) == (0, 1), path
 
 
+@pytest.mark.promise_9
 def test_the_log_is_private_and_v_tells_no_less(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

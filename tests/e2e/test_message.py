@@ -6,6 +6,8 @@ import json
 import shlex
 import subprocess
 
+import pytest
+
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.rig.backend import CLAW
 from tests.rig.waiting import wait_until
@@ -155,6 +157,7 @@ def test_without_a_config_file_the_commands_name_the_state_alone(
     assert words[words.index("--config") + 1] == str(wake)
 
 
+@pytest.mark.promise_10
 def test_arguments_are_filled_in_and_no_shell_is_used(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

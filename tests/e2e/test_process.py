@@ -190,6 +190,7 @@ def test_a_tick_told_to_stop_ends_a_hanging_wake_and_saves(
     assert backend.told() == []
 
 
+@pytest.mark.promise_2
 def test_a_command_told_to_stop_keeps_what_it_accepted(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -230,6 +231,7 @@ def test_a_tick_that_waits_for_the_state_heeds_a_signal(
     assert host.tick().actions == {"developer": "dispatched"}
 
 
+@pytest.mark.promise_4
 def test_a_wake_is_noted_once_the_disk_has_room_again(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -249,6 +251,7 @@ def test_a_wake_is_noted_once_the_disk_has_room_again(
     assert backend.told() == [("4", "ongoing"), ("4", "finished")]
 
 
+@pytest.mark.promise_1
 def test_nobody_is_woken_who_could_not_be_remembered(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -270,6 +273,8 @@ def test_nobody_is_woken_who_could_not_be_remembered(
     assert host.tick().actions == {"developer": "dispatched"}
 
 
+@pytest.mark.promise_4
+@pytest.mark.promise_5
 def test_six_ticks_at_once_dispatch_once(make_backend: MakeBackend, make_host: MakeHost) -> None:
     """One speaks for each agent, the others skip it, well; one wake and one update for each."""
     names = [f"a{n}" for n in range(4)]
@@ -289,6 +294,7 @@ def test_six_ticks_at_once_dispatch_once(make_backend: MakeBackend, make_host: M
     assert all(a["ok"] and a["reason"] for a in skipped)
 
 
+@pytest.mark.promise_2
 def test_twelve_completes_at_once_are_all_delivered(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

@@ -178,6 +178,7 @@ def test_what_was_refused_is_forgotten_only_with_drop(
     assert host.status()["refused"] == []
 
 
+@pytest.mark.promise_2
 @pytest.mark.parametrize("words", [("queue", "drop", "4"), ("forget", "developer", "--drop")])
 def test_what_an_agent_says_while_a_person_is_asked_is_not_lost(
     words: tuple[str, ...], make_backend: MakeBackend, make_host: MakeHost

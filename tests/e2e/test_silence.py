@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.host import Host
 from tests.rig.result import Result
@@ -150,6 +152,7 @@ def test_a_refusal_is_news(make_backend: MakeBackend, make_host: MakeHost) -> No
     assert said(host.ok("tick")) == []
 
 
+@pytest.mark.promise_7
 def test_lost_state_is_said_loudly_kept_and_rebuilt(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

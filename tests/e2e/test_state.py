@@ -111,6 +111,7 @@ def damaged(number: int) -> dict[str, tuple[bytes, int]]:
     return found
 
 
+@pytest.mark.promise_7
 def test_a_damaged_state_is_kept_said_once_and_rebuilt(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -151,6 +152,8 @@ def test_a_damaged_state_is_kept_said_once_and_rebuilt(
     assert len(told) == sum(saved for _, saved in kinds.values()) == len(set(told))
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_7
 def test_an_agents_word_at_a_damaged_state_is_kept(lone_host: Host) -> None:
     """Refused, nothing changes but the copy; accepted, it is queued behind what was saved."""
     content = encode_state(at_work(9, 11))[:-20]
@@ -177,6 +180,7 @@ def test_an_agents_word_at_a_damaged_state_is_kept(lone_host: Host) -> None:
     assert queued == [*waited, ("developer", "9", "finished")]
 
 
+@pytest.mark.promise_7
 def test_a_newer_hfcals_state_is_left_alone(lone_host: Host) -> None:
     """Exit 6 from whatever is asked, which says what to do; not a byte changes."""
     document = {"schema": SCHEMA + 1, "created": "in words now", "agents": []}
@@ -465,6 +469,8 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.promise_1
+@pytest.mark.promise_6
 def test_a_full_disk_and_a_read_only_one_stop_nothing_for_good(
     make_backend: MakeBackend, make_host: MakeHost, unshare: str
 ) -> None:

@@ -200,6 +200,7 @@ def test_files_complete_in_bash(host: Host, shell: Shell) -> None:
         assert (typed, shell.tab(f"hfcal status {typed}")[-1]) == (typed, word)
 
 
+@pytest.mark.promise_10
 def test_nothing_typed_or_remembered_is_run(host: Host, shell: Shell) -> None:
     """What looks like a command in a word, or in an agent id, is only text to TAB."""
     for typed in (

@@ -304,6 +304,8 @@ def test_an_active_slot_that_is_over_on_the_server_is_resolved(
     assert backend.agent("developer")["status"] == "idle"
 
 
+@pytest.mark.promise_4
+@pytest.mark.promise_5
 def test_an_active_slot_is_busy_and_told_again_when_the_server_took_it_back(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -381,6 +383,7 @@ def test_a_held_and_an_exhausted_agent_are_skipped(
     assert host.tick().actions == {"developer": "dispatched", "tired": "dispatched"}
 
 
+@pytest.mark.promise_4
 def test_a_failed_wake_is_tried_again_as_it_was_after_a_pause(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -546,6 +549,7 @@ def test_a_refused_connection_names_the_url(make_host: MakeHost, dead_url: str) 
     assert dead_url in result.stderr
 
 
+@pytest.mark.promise_10
 def test_an_odd_slot_spoils_neither_its_neighbours_nor_its_agent(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -602,6 +606,7 @@ def test_a_slot_that_ended_here_is_not_dispatched_again(
     assert first_wake.key != second_wake.key
 
 
+@pytest.mark.promise_2
 def test_a_tick_delivers_for_agents_that_are_no_longer_listed(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -637,6 +642,7 @@ def test_a_held_agents_updates_are_delivered(
     assert result.agents["developer"]["reason"] == "hold"
 
 
+@pytest.mark.promise_8
 def test_a_refused_update_is_kept_and_frees_what_waits_behind_it(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -664,6 +670,7 @@ def test_a_refused_update_is_kept_and_frees_what_waits_behind_it(
     assert backend.told() == [("4", "finished")]
 
 
+@pytest.mark.promise_9
 def test_the_api_key_is_sent_and_shown_nowhere(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:
@@ -692,6 +699,7 @@ def test_a_key_that_is_a_token_is_sent_as_one(
     assert host.tick().actions == {"developer": "idle"}
 
 
+@pytest.mark.promise_9
 def test_files_and_directories_are_private(make_backend: MakeBackend, make_host: MakeHost) -> None:
     """The state, its locks and their directories are for their user alone."""
     host = make_host(make_backend(slots=[{"agent": "developer", "id": 4}]))
@@ -747,6 +755,8 @@ def test_a_long_tick_on_a_terminal_shows_how_far_it_is(
     assert " of 2 agents" not in tick.stderr + tick.stdout
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_3
 @pytest.mark.parametrize("word", ["ongoing", "paused"])
 def test_what_waits_does_not_reopen_a_slot_that_ended_on_the_server(
     word: str, make_backend: MakeBackend, make_host: MakeHost

@@ -229,6 +229,7 @@ def test_hanging_webhooks_hold_up_no_heartbeat(
         assert sorted(body["agent_id"] for body in receiver.seen) == slow
 
 
+@pytest.mark.promise_9
 def test_a_poisoned_slot_starves_nobody_and_tells_no_secret(
     make_backend: MakeBackend, make_host: MakeHost
 ) -> None:

@@ -17,6 +17,7 @@ def acts_on_a_screen(text: str) -> bool:
     return any(unicodedata.category(character) in unsafe for character in text)
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -47,6 +48,7 @@ def test_one_line_cuts_what_is_too_long():
     assert one_line("x" * 10_000_000, 5) == "xxxx…"
 
 
+@pytest.mark.promise_10
 @given(texts | st.text(st.characters(categories=["Cc", "Cf", "L", "Zs"])), st.integers(1, 50))
 @thorough
 def test_one_line_is_one_safe_line(text, limit):
@@ -57,6 +59,7 @@ def test_one_line_is_one_safe_line(text, limit):
     assert one_line(line, limit) == line
 
 
+@pytest.mark.promise_10
 @given(json_values | st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "L"])))
 @example("\x7f")
 @example({"\x7f": "\U000e0001"})
@@ -82,6 +85,7 @@ def test_a_harmless_text_is_its_own_file_name(text):
 odd_names = texts | st.text("./\\~-_aA0 ", max_size=12) | st.sampled_from(["x" * 79, "x" * 81])
 
 
+@pytest.mark.promise_10
 @given(odd_names)
 @thorough
 def test_no_text_leads_out_of_its_directory(text):

@@ -138,6 +138,7 @@ def test_the_real_id_is_taken_from_each_shape_of_the_answer(shape):
     assert real_id == (made if shape in {"slot", "wrapped", "slot_id"} else None)
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize(
     ("ident", "path"),
     [
@@ -364,6 +365,7 @@ def test_retry_after_may_be_a_date(ahead, least, most):
     assert least <= fault.retry_after <= most
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -388,12 +390,14 @@ def test_what_the_backend_says_is_told_on_one_safe_line(body, said):
     assert fault.message.endswith(f"422 {said}".rstrip())
 
 
+@pytest.mark.promise_10
 def test_a_backend_that_talks_too_much_is_cut_short():
     """A message fits a log line."""
     body = b'{"detail": "' + b"x" * 100_000 + b'"}'
     assert len(fault_from("update", raw_answer(body, "422 Unprocessable")).message) < 400
 
 
+@pytest.mark.promise_9
 @every_call
 @pytest.mark.parametrize("status", [401, 422, 500])
 @pytest.mark.parametrize("key", [KEY, JWT])
@@ -404,6 +408,7 @@ def test_a_backend_that_repeats_the_key_gets_it_into_no_message(call, status, ke
     assert key not in fault.message
 
 
+@pytest.mark.promise_9
 @pytest.mark.parametrize("before", [185, 190, 195, 199])
 def test_nor_does_a_part_of_it_where_a_message_is_cut(before):
     """A key that stands where a long answer is cut off isn't shown in part."""
@@ -411,6 +416,7 @@ def test_nor_does_a_part_of_it_where_a_message_is_cut(before):
     assert "xeyJ" not in fault_from("update", raw_answer(body, "422 No"), JWT).message
 
 
+@pytest.mark.promise_9
 @pytest.mark.parametrize("key", [KEY, JWT])
 def test_a_redirect_that_repeats_the_key_gets_it_into_no_message(key):
     """A Location with the key in it is no exception."""

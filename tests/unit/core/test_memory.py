@@ -57,6 +57,7 @@ def refuse(state: State, status: str) -> None:
 # Remember, wake, note
 
 
+@pytest.mark.promise_1
 def test_a_slot_is_remembered_with_its_whole_wake():
     """The key and the message are on disk before the agent hears of it."""
     state = state_with()
@@ -90,6 +91,7 @@ def test_a_wake_that_was_made_is_noted_and_the_backend_told():
     assert update.body() == {"status": "ongoing", "started_at": "12:00:00"}
 
 
+@pytest.mark.promise_4
 def test_a_wake_is_noted_once():
     """Neither a second note nor another run's key changes anything."""
     state = state_with(an_active(woken=False))
@@ -161,6 +163,7 @@ def test_pauses_after_failed_wakes_double_from_5_s_to_10_minutes():
     assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]
 
 
+@pytest.mark.promise_4
 def test_all_tries_of_a_wake_are_the_same():
     """Key, message and facts of the first try are kept until one has succeeded."""
     state = state_with()
@@ -277,6 +280,7 @@ def test_it_is_not_sent_again_while_an_update_waits():
     assert words(state) == ["ongoing"]
 
 
+@pytest.mark.promise_8
 def test_what_was_refused_for_good_is_not_sent_again():
     """A refusal isn't repeated at each tick; the slot stays active."""
     state = state_with(an_active())
@@ -399,6 +403,7 @@ def test_the_ended_list_forgets_what_cannot_be_listed_any_more(last_listed, now,
     assert bool(state.agent("a").ended_slots) is kept
 
 
+@pytest.mark.promise_3
 def test_the_ended_list_keeps_what_still_waits_to_be_told():
     """However long the backend is away, a slot whose end it hasn't heard isn't forgotten."""
     state = state_with(an_active())

@@ -78,6 +78,7 @@ def attempt(
 # The order of one slot's updates
 
 
+@pytest.mark.promise_2
 def test_updates_wait_in_the_order_of_acceptance():
     """Each new update stands behind all that were accepted before it."""
     state = fresh()
@@ -88,6 +89,8 @@ def test_updates_wait_in_the_order_of_acceptance():
     assert numbers == sorted(set(numbers))
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_3
 def test_an_update_is_not_begun_while_an_earlier_one_of_its_slot_waits():
     """Only the first of each slot is begun, whatever became of its tries."""
     state = fresh()
@@ -163,6 +166,7 @@ def test_a_try_is_noted_before_it_is_made():
 # Nothing accepted is left out
 
 
+@pytest.mark.promise_2
 @pytest.mark.parametrize(
     "words",
     [
@@ -298,6 +302,7 @@ def test_a_doubtful_try_stays_doubtful():
 # Refused for good
 
 
+@pytest.mark.promise_8
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 410, 422, 423, 451])
 def test_a_refusal_for_good_is_kept_and_frees_what_waits_behind(status):
     """It moves to the refused ones and the history with the reason; the next update may go."""
@@ -315,6 +320,7 @@ def test_a_refusal_for_good_is_kept_and_frees_what_waits_behind(status):
     assert [s.status for s in start(state)] == ["finished"]
 
 
+@pytest.mark.promise_8
 def test_the_refusal_of_an_end_is_noted_in_its_history_entry():
     """The entry that told the end tells its refusal, beside the reason that was given."""
     state = fresh()
@@ -428,6 +434,7 @@ def test_what_lasts_for_7_days_is_refused(status):
     assert len(state.agent("a").refused) == 1
 
 
+@pytest.mark.promise_2
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_bad_key_is_never_for_good(status):
     """A person fixes the key, however long that takes."""
@@ -674,6 +681,8 @@ steps = st.lists(
 )
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_3
 @given(steps)
 @thorough
 def test_no_update_is_lost_repeated_or_overtaken(course):

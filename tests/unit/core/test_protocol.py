@@ -229,6 +229,7 @@ def test_slots_that_agree_in_nothing_are_two(first, second):
     assert len(slots) == 2
 
 
+@pytest.mark.promise_10
 def test_a_flood_of_slots_is_cut_and_told():
     """Of more than a thousand listed slots the first thousand are read, and the answer says so."""
     slots, problems = parse_slots(
@@ -261,6 +262,7 @@ def test_a_sync_passes_over_what_is_odd():
     assert {a: [s.ident for s in slots] for a, slots in schedules.items()} == {"a": ["1"], "c": []}
 
 
+@pytest.mark.promise_10
 def test_a_kept_slot_is_at_most_16_kib():
     """The largest fields are left out, by name; what is small, and the ids, stay."""
     slot = listed(5, notes="x" * 100_000, event_data={"event": "SummaryToday"}, priority=9)
@@ -271,6 +273,7 @@ def test_a_kept_slot_is_at_most_16_kib():
     assert any("notes" in problem for problem in slot.problems)
 
 
+@pytest.mark.promise_10
 def test_a_slot_of_many_small_fields_is_cut_as_well():
     """The limit is for the whole slot, not for each field."""
     slot = listed(5, **{f"field{n}": "ü" * 50 for n in range(1000)})
@@ -285,6 +288,7 @@ def test_a_slot_of_just_16_kib_is_kept_whole():
     assert listed(5, notes="x" * (room + 1)).problems != ()
 
 
+@pytest.mark.promise_10
 def test_deep_nesting_is_cut():
     """Nesting that would exhaust the stack of whoever reads it later is cut off."""
     lists: object = []
@@ -336,6 +340,7 @@ def test_what_is_no_id_is_not_taken_for_one(answer):
     assert real_id_of(answer) is None
 
 
+@pytest.mark.promise_10
 @given(odd_heartbeats)
 @thorough
 def test_any_answer_to_a_heartbeat_is_read_or_named_bad(answer):
@@ -357,6 +362,7 @@ def test_any_answer_to_a_heartbeat_is_read_or_named_bad(answer):
         assert not any(unicodedata.category(c).startswith("C") for c in problem.message)
 
 
+@pytest.mark.promise_10
 @given(st.dictionaries(texts, st.lists(odd_slots, max_size=3) | json_values, max_size=3))
 @thorough
 def test_any_schedules_are_read(schedules):

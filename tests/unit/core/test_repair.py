@@ -64,6 +64,7 @@ def test_only_the_agents_that_are_named_count():
     assert [found.agent_id for found in find(state, "12", ["c", "a"])] == ["a", "c"]
 
 
+@pytest.mark.promise_2
 def test_only_what_was_shown_counts():
     """What came to wait since the person looked is left alone."""
     state = state_with()
@@ -75,6 +76,7 @@ def test_only_what_was_shown_counts():
     assert state.agent("a").queue == [since]
 
 
+@pytest.mark.promise_2
 def test_retry_sends_in_the_old_order_and_at_once():
     """What was refused first goes first, though it is put back last."""
     state = state_with(an_active())
@@ -93,6 +95,7 @@ def test_retry_sends_in_the_old_order_and_at_once():
     assert {entry.outcome for entry in state.history} == {Outcome.QUEUED}
 
 
+@pytest.mark.promise_3
 def test_what_would_open_an_ended_slot_again_is_past_retrying():
     """Unless the slot is still active, or its end waits behind it or is retried with it."""
     ended = state_with()

@@ -236,6 +236,7 @@ def test_due_at_is_none_for_what_can_not_be_read():
 # The ended list
 
 
+@pytest.mark.promise_3
 @pytest.mark.parametrize("status", ["not_started", "deferred", "ongoing", "paused"])
 @pytest.mark.parametrize("accepted", [None, at(30)])
 def test_a_slot_that_ended_here_is_neither_dispatched_nor_adopted(status, accepted):
@@ -384,6 +385,7 @@ def test_nor_is_a_wake_of_a_process_that_died_made_then():
 # The active slot
 
 
+@pytest.mark.promise_5
 @pytest.mark.parametrize("state", ["ongoing", "paused"])
 @pytest.mark.parametrize("slots", [(), (listed(13, priority=99),), (listed(13, "ongoing"),)])
 def test_an_agent_with_an_active_slot_gets_nothing_else(state, slots):
@@ -393,6 +395,7 @@ def test_an_agent_with_an_active_slot_gets_nothing_else(state, slots):
     assert not (decision.again or decision.woken or decision.lost)
 
 
+@pytest.mark.promise_4
 @pytest.mark.parametrize("status", ["not_started", "deferred"])
 def test_an_active_slot_that_comes_back_as_pending_is_told_again_and_not_woken(status):
     """A slot whose wake is noted is never woken again; the backend is told its state."""
@@ -536,6 +539,7 @@ some_agents = st.builds(
 )
 
 
+@pytest.mark.promise_5
 @given(
     some_agents,
     st.lists(some_slots, max_size=5),
@@ -564,6 +568,7 @@ def test_a_new_wake_is_decided_only_when_every_rule_allows_it(agent, slots, stat
     assert decision.next is None or decision.next.ident != slot.ident
 
 
+@pytest.mark.promise_4
 @given(some_agents, st.lists(some_slots, max_size=5), st.sampled_from(["idle", "exhausted"]))
 @thorough
 def test_a_slot_whose_wake_is_noted_is_never_woken_again(agent, slots, status):

@@ -52,6 +52,7 @@ def test_an_abort_tells_no_duration():
     assert state.history[0].reason == "no disk"
 
 
+@pytest.mark.promise_2
 @pytest.mark.parametrize("status", ["finished", "aborted"])
 def test_the_first_update_is_ongoing_even_if_the_end_comes_first(status):
     """complete or abort before ongoing was queued queues it first."""

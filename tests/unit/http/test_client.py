@@ -114,6 +114,7 @@ def test_after_a_failure_the_client_still_works():
         assert client.request("GET", "/x", seconds=5).status == 200
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 def test_redirects_are_not_followed(status):
     """The answer is the redirect itself, and nobody else gets our headers."""
@@ -188,6 +189,7 @@ DRIPS = {
 }
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize("what", DRIPS)
 def test_the_deadline_is_for_the_whole_answer(what):
     """A server that drips any part of its answer holds nobody up for longer."""
@@ -310,6 +312,7 @@ def test_each_request_has_a_deadline_of_its_own():
 # Too large, or what was not asked for
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_answer_is_at_most_4_mib(chunked):
     """One byte more is refused, whether the length is told or not."""
@@ -326,6 +329,7 @@ def test_an_answer_is_at_most_4_mib(chunked):
     assert "4 MiB" in error.message
 
 
+@pytest.mark.promise_10
 def test_an_endless_answer_is_cut_off_early():
     """Memory is bounded by the limit, not by the deadline."""
     sent = []
@@ -341,6 +345,7 @@ def test_an_endless_answer_is_cut_off_early():
     assert sum(sent) < 10 * MAX_ANSWER_BYTES
 
 
+@pytest.mark.promise_10
 def test_endless_headers_are_cut_off_early():
     """Headers have a bound of their own."""
 
@@ -354,6 +359,7 @@ def test_endless_headers_are_cut_off_early():
     assert (error.kind, error.maybe_done) == ("bad_response", True)
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "GZIP", "gzip, identity"])
 def test_a_compressed_answer_is_refused(encoding):
     """It was not asked for, and a small one may unpack to anything."""

@@ -95,6 +95,8 @@ def whole_before(content: bytes, state: State) -> list[tuple[int, str, Update]]:
     return found
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_7
 def test_a_cut_anywhere_loses_no_update_that_stands_before_it():
     """What an agent was promised and is whole in a torn file is sent, in its order, no more."""
     state = several()
@@ -111,6 +113,8 @@ def test_a_cut_anywhere_loses_no_update_that_stands_before_it():
             assert saved.get(agent_id, []) == due, (cut, content[max(0, cut - 60) : cut])
 
 
+@pytest.mark.promise_7
+@pytest.mark.promise_10
 @pytest.mark.parametrize(
     "slot",
     [

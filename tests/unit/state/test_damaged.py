@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from tests.unit.state.test_codec import FULL
 from tests.unit.support import NOON, json_values, ref, thorough
 
 
+@pytest.mark.promise_7
 def test_queued_updates_are_read_from_a_damaged_state():
     """What an agent was promised survives damage elsewhere in the file."""
     document = json.loads(encode_state(FULL))

@@ -153,6 +153,7 @@ def test_a_path_below_a_file_is_refused(tmp_path):
 # Permissions
 
 
+@pytest.mark.promise_9
 def test_files_are_0600_and_directories_0700_whatever_the_umask(file, path):
     """Nobody else reads a state, also where the umask is 0 or the file was open before."""
     old = os.umask(0)
@@ -199,6 +200,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.promise_7
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_state_is_kept_beside_the_new_one_and_said_loudly(file, path, lost, kind):
     """Its bytes stay as they were, the message names where, and work goes on."""
@@ -212,6 +214,7 @@ def test_a_damaged_state_is_kept_beside_the_new_one_and_said_loudly(file, path, 
     assert aside.name in lost[0]
 
 
+@pytest.mark.promise_7
 def test_a_rebuilt_state_asks_the_backend_what_runs(file, path):
     """It is as new: young, and in need of a sync."""
     damage(path, b"")
@@ -231,6 +234,8 @@ def test_a_reader_says_that_it_is_damaged_and_changes_nothing(file, path, kind):
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_7
 def test_queued_updates_are_saved_from_a_damaged_state(file, path, lost):
     """What an agent was promised reaches the backend all the same, in order."""
     state = State(NOON)
@@ -250,6 +255,8 @@ def test_queued_updates_are_saved_from_a_damaged_state(file, path, lost):
     assert "4 waiting updates" in lost[0]
 
 
+@pytest.mark.promise_2
+@pytest.mark.promise_7
 def test_saved_updates_keep_the_order_of_the_queue(file, path):
     """Numbers don't decide: an ongoing that was put first later on stays first."""
     queue = [Update(7, ref(), "ongoing", NOON), Update(3, ref(), "finished", NOON)]
@@ -261,6 +268,7 @@ def test_saved_updates_keep_the_order_of_the_queue(file, path):
         assert [u.status for u in rebuilt.agents["a"].queue] == ["ongoing", "finished"]
 
 
+@pytest.mark.promise_7
 def test_each_damaged_state_is_kept(file, path):
     """A second one within the same second doesn't vanish either."""
     for content in (b"first", b"second", b"third"):
@@ -270,6 +278,7 @@ def test_each_damaged_state_is_kept(file, path):
     assert kept == {b"first", b"second", b"third"}
 
 
+@pytest.mark.promise_7
 def test_a_newer_hfcals_state_is_left_alone(file, path, lost):
     """Every use is a StateError that says so; not a byte changes."""
     content = json.dumps({"schema": SCHEMA + 1, "new": True}).encode()
@@ -302,6 +311,7 @@ WRITER = """
 """
 
 
+@pytest.mark.promise_6
 def test_a_reader_without_a_lock_never_sees_a_torn_file(path):
     """While another process writes, each look finds a whole state, or none before the first."""
     seen = set()
@@ -315,6 +325,7 @@ def test_a_reader_without_a_lock_never_sees_a_torn_file(path):
     assert len(seen) > 5
 
 
+@pytest.mark.promise_2
 def test_no_change_is_lost_between_processes(path):
     """Transactions of several processes follow one another."""
     with child(WRITER, path, 40) as one, child(WRITER, path, 40) as two:
@@ -326,6 +337,7 @@ def test_no_change_is_lost_between_processes(path):
     assert file.peek().next_number == 1 + 3 * 40
 
 
+@pytest.mark.promise_6
 def test_a_writer_killed_at_any_moment_leaves_a_whole_state_and_no_lock(path):
     """After SIGKILL the file reads, and the next transaction doesn't wait."""
     for number in range(6):
@@ -382,6 +394,7 @@ KILLED_AT_STEPS = """
 """
 
 
+@pytest.mark.promise_6
 def test_a_kill_at_any_step_of_a_save_leaves_the_old_state_or_the_new_one(path):
     """Killed before each system call in turn, also in the middle of a write."""
     found = run_child(KILLED_AT_STEPS, path).split()
@@ -419,6 +432,7 @@ FULL = """
 """
 
 
+@pytest.mark.promise_6
 def test_a_state_that_cannot_be_written_leaves_the_old_one(path):
     """When the disk takes no more the old file stays, and the next save works once it does."""
     pytest.importorskip("resource")

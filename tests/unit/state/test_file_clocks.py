@@ -129,6 +129,7 @@ def test_a_saved_pause_of_a_wake_ends_whatever_the_clock_does(path, jump):
     assert action is (Action.SKIPPED if jump == 0.0 else Action.DISPATCHED)
 
 
+@pytest.mark.promise_3
 @pytest.mark.parametrize("jump", [-30 * DAY, -DAY])
 def test_a_clock_set_back_forgets_no_ended_slot(path, jump):
     """What ended here, by a clock that was ahead, is not started again by one that is right."""

@@ -51,6 +51,7 @@ def test_one_holder_at_a_time_also_within_one_process(path):
     assert free(path)
 
 
+@pytest.mark.promise_5
 def test_one_holder_at_a_time_among_processes(path):
     """Another process's lock is respected until it lets go."""
     with child(HOLDER, path) as holder:

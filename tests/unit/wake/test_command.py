@@ -151,6 +151,7 @@ def test_a_path_that_is_no_utf_8_is_told_as_it_is(notes, arguments):
     assert told == [message]
 
 
+@pytest.mark.promise_10
 def test_no_shell_reads_the_arguments(notes, tmp_path):
     """Whatever a backend put into a message arrives as one argument and runs nothing."""
     touched = tmp_path / "touched"
@@ -161,6 +162,7 @@ def test_no_shell_reads_the_arguments(notes, tmp_path):
     assert not touched.exists()
 
 
+@pytest.mark.promise_9
 def test_the_environment_tells_the_slot_and_hides_the_key(notes, monkeypatch):
     """The five variables are there, the rest is inherited, and HFCAL_API_KEY is not."""
     monkeypatch.setenv("HFCAL_API_KEY", "s3cret")
@@ -178,6 +180,7 @@ def test_the_environment_tells_the_slot_and_hides_the_key(notes, monkeypatch):
     assert "s3cret" not in environment.values()
 
 
+@pytest.mark.promise_4
 def test_two_tries_of_one_wake_are_the_same(notes):
     """Arguments, stdin and environment, byte for byte."""
     seen = []

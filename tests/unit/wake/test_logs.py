@@ -164,6 +164,7 @@ def test_where_there_are_no_logs_nothing_is_done(tmp_path):
 # Privacy
 
 
+@pytest.mark.promise_9
 @pytest.mark.parametrize("mask", [0, 0o022, 0o777])
 def test_logs_are_private_whatever_the_umask_is(tmp_path, mask):
     """0600 in 0700, from the first missing folder down."""
@@ -252,6 +253,7 @@ def test_a_detached_command_inherits_its_own_three_files_only(tmp_path):
     assert "state.lock" not in text
 
 
+@pytest.mark.promise_9
 @pytest.mark.parametrize("detach", [False, True])
 def test_the_key_of_the_backend_is_no_business_of_a_command(tmp_path, monkeypatch, detach):
     """Whether it is waited for or not."""

@@ -68,6 +68,7 @@ def test_a_virtual_slot_is_called_by_its_virtual_id():
     assert new_wake("dev", listed(12, plan_id=7), COMMANDS).source == "calendar:12"
 
 
+@pytest.mark.promise_10
 @pytest.mark.parametrize(
     "event", ["a\nb", "a\r\n\r\nb", "a\x1b\x07b", "a\u2028b", "a\u202eb", "\na b\n"]
 )
@@ -129,6 +130,7 @@ def test_without_a_config_file_no_config_is_named():
     assert "--state /s.json" in new_wake("dev", listed(12), commands).message
 
 
+@pytest.mark.promise_10
 @given(agent_ids, idents)
 @thorough
 def test_every_word_of_a_command_is_quoted_for_a_shell(agent_id, ident):
@@ -177,6 +179,7 @@ odd_slots = st.dictionaries(
 )
 
 
+@pytest.mark.promise_10
 @given(odd_slots, texts)
 @thorough
 def test_any_slot_makes_a_message_that_is_bounded_and_safe(fields, event):

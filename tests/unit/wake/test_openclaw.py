@@ -379,6 +379,7 @@ def test_a_gateway_that_is_away_is_told():
 # The token
 
 
+@pytest.mark.promise_9
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -395,6 +396,7 @@ def test_a_token_that_is_echoed_is_masked(status, body):
     assert "0ken-0123" not in str(answered(status, body))
 
 
+@pytest.mark.promise_9
 def test_a_long_token_that_is_echoed_often_is_masked(monkeypatch):
     """Also where the part of the answer that is read ends within it."""
     monkeypatch.setenv("HOOKS_TOKEN", "0123456789abcdef" * 60)

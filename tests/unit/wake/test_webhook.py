@@ -195,6 +195,7 @@ def test_blanks_around_a_secret_do_not_show_it(tmp_path, monkeypatch, where, val
 LONG = "Bearer " + "0123456789abcdef" * 60
 
 
+@pytest.mark.promise_9
 @pytest.mark.parametrize(
     ("secret", "said"),
     [
@@ -217,6 +218,7 @@ def test_a_secret_that_is_echoed_is_masked(secret, said):
         assert part not in text
 
 
+@pytest.mark.promise_9
 def test_a_secret_that_begins_with_another_is_masked_whole():
     """In whatever order they stand in the table."""
     headers = {"X-A": SECRET, "X-B": f"{SECRET}-t4il", "X-C": SECRET[:7], "X-D": f"h3ad-{SECRET}"}
@@ -234,6 +236,7 @@ def test_a_header_that_is_no_secret_garbles_nothing():
     assert "answered 429: slow down" in str(error)
 
 
+@pytest.mark.promise_9
 @pytest.mark.parametrize("status", ["404 Not Found", "302 Found", "500 Oops"])
 def test_the_secret_part_of_the_url_is_not_told(status):
     """Only scheme, host and port are, also when the receiver sends the path back as many do."""
@@ -248,6 +251,7 @@ def test_the_secret_part_of_the_url_is_not_told(status):
         assert SECRET[::-1] not in told
 
 
+@pytest.mark.promise_9
 def test_errors_before_an_answer_do_not_tell_it_either():
     """Refused, silent, cut off."""
     path = f"/{SECRET}?k={SECRET}"
@@ -262,6 +266,7 @@ def test_errors_before_an_answer_do_not_tell_it_either():
     assert not any(SECRET in text for text in texts)
 
 
+@pytest.mark.promise_9
 def test_a_literal_header_is_in_no_repr():
     """Nobody prints it by accident."""
     made = adapter("http://127.0.0.1/", headers={"Authorization": SECRET})
