@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import hfcal
-
-ROOT = Path(hfcal.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 AGENT = Path(__file__).with_name("agent.py")
 FAULTY = "tests.crashes.faulty"
 NEVER = 60.0  # seconds after which a command counts as one that never ends
