@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hfcal
 from tests.rig import host as rig
 from tests.rig.process import HFCAL
 from tests.rig.result import Result
 
-ROOT = Path(hfcal.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 AGENT = Path(__file__).with_name("agent.py")
 FAULTY = "tests.crashes.faulty"
 NEVER = 60.0  # seconds after which a command counts as one that never ends

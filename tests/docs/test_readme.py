@@ -94,7 +94,7 @@ def test_commands_are_marked() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))],
+    [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))],
     ids=lambda p: p.name,
 )
 def test_links_lead_somewhere(page: Path) -> None:

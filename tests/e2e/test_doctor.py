@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+import hfcal.doctor
 from tests.e2e.conftest import MakeBackend, MakeHost
 from tests.e2e.host import Host
 from tests.hostile import TRICKS
 
 DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
-SOURCES = Path(__file__).parents[2] / "hfcal" / "doctor"
+SOURCES = Path(hfcal.doctor.__file__).parent
 
 
 def found(host: Host, *words: str) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,7 @@ from tests.rig.result import Result
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 50.0  # below the time-out of a test, so that it is this that says what hangs
+COVERAGE = "COVERAGE_PROCESS_CONFIG"  # by which `make coverage` measures other processes as well
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -43,7 +44,7 @@ class Forks:
         self._socket, theirs = socket.socketpair()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.rig.forks", str(theirs.fileno()), hook],
-            env={"PATH": os.environ.get("PATH", os.defpath)},
+            env=_kept("PATH", *([] if hook else [COVERAGE])),
             cwd=ROOT,
             pass_fds=[theirs.fileno()],
         )
@@ -66,6 +67,10 @@ class Forks:
         """End the server, which sees that nobody is there any more."""
         self._socket.close()
         self._process.wait(DEADLINE)
+
+
+def _kept(*names: str) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _read_all(out: int, err: int, order: Mapping[str, Any]) -> tuple[str, str]:

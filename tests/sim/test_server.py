@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import hfcal
 from hfcal.sim.scenario import Scenario
 from hfcal.sim.server import Simulator
 from tests.sim.backend import Backend
@@ -62,7 +64,11 @@ def test_importing_it_loads_nothing_but_the_standard_library():
         " and not name.startswith('hfcal.sim')))"
     )
     shown = subprocess.run(
-        [sys.executable, "-S", "-c", code], capture_output=True, check=True, text=True
+        [sys.executable, "-S", "-c", code],
+        env={"PYTHONPATH": str(Path(hfcal.__file__).parents[1])},
+        capture_output=True,
+        check=True,
+        text=True,
     ).stdout
     assert shown == "hfcal\n\n"
 
