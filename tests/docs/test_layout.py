@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import hfcal
+
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "tests" / "unit"
 CONTRACT = ROOT / "docs" / "contract.md"
@@ -44,7 +46,7 @@ def test_each_promise_has_a_mark_and_tests_that_hold_it() -> None:
 def test_unit_tests_mirror_the_modules() -> None:
     """test_MODULE.py, or test_MODULE_ASPECT.py, in the folder of the module's package."""
     for test in UNIT.rglob("test_*.py"):
-        package = ROOT / "hfcal" / test.relative_to(UNIT).parent
+        package = Path(hfcal.__file__).parent / test.relative_to(UNIT).parent
         modules = {path.stem for path in package.glob("*.py")}
         name = test.stem.removeprefix("test_")
         assert any(name == m or name.startswith(f"{m}_") for m in modules), test
