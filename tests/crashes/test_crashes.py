@@ -197,8 +197,9 @@ def test_the_disk_fails_at_each_step(
             state = read(host.state)
             assert state is not None
             assert (run.code, len(state.agent("a").ended_slots)) == (0, 1), run
-        else:  # a wake that could not be started, for want of a file to put the message in
-            assert (run.code, name) == (1, "first"), run
+        else:  # the agent's lock, or the file that a wake's message is put in, could not be made
+            assert run.code == 1, run
+            assert name == "first" or f"cannot lock {host.state.parent}" in run.stderr, run
         state = read(host.state)
         if wakes and not host.damaged:
             assert state is not None
