@@ -21,7 +21,7 @@ from hfcal.cli import exits
 from hfcal.cli.messages import say
 from hfcal.cli.options import GlobalOptions, global_options, global_parameters
 from hfcal.cli.result import CommandResult, render
-from hfcal.errors import DeclinedError, InterruptedByUserError
+from hfcal.errors import DeclinedError, HfcalError, InterruptedByUserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,12 +169,19 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _fail(DeclinedError(), options)
     except OSError as error:
         return _unwritten(error, options)
-    except (Exception, InterruptedByUserError) as error:
+    except (HfcalError, InterruptedByUserError) as error:
         return _fail(error, options)
+    except Exception as error:
+        # An import that a signal cuts off in C code reports that in words of its own.
+        return _fail(InterruptedByUserError(_signals[0]) if _signals else error, options)
     return _flush() or (code if isinstance(code, int) else exits.OK)
 
 
+_signals: list[int] = []  # that have interrupted the command
+
+
 def _interrupt(number: int, _: FrameType | None) -> None:
+    _signals.append(number)
     raise InterruptedByUserError(number)
 
 

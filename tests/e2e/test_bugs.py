@@ -70,3 +70,19 @@ def test_a_bug_at_a_sync_is_told_and_the_heartbeats_go_on(host: Host, place: str
     assert ended.code == 0, ended
     assert ended.actions["developer"] == "dispatched"
     assert "a bug in hfcal, at /calendar/sync: KeyError" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [("status",), ("tick", "--json")])
+def test_a_signal_that_c_code_turns_into_another_error_is_no_bug(host: Host, words) -> None:
+    """Python's own import of a C module does that."""
+    code = """\
+import os, signal, sys, hfcal.cli.app as app
+def cut_off(*_, **__):
+    try: os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException: raise ImportError("could not import module") from None
+app.make_app = lambda: type("App", (), {"main": cut_off})()
+sys.exit(app.main(sys.argv[1:]))
+"""
+    ended = host.python(code, *words)
+    assert ended.code == 143, ended
+    assert "stopped by SIGTERM" in ended.stderr
