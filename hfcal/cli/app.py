@@ -51,6 +51,8 @@ COMMANDS = {
 # Called by the completion scripts, and in no list.
 _HIDDEN = {"_complete": "completion"}
 
+_signals: list[int] = []  # that have interrupted the command
+
 
 class Command(TyperCommand):
     """A command that takes the shared options as well, and whose result is printed here."""
@@ -175,9 +177,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         # An import that a signal cuts off in C code reports that in words of its own.
         return _fail(InterruptedByUserError(_signals[0]) if _signals else error, options)
     return _flush() or (code if isinstance(code, int) else exits.OK)
-
-
-_signals: list[int] = []  # that have interrupted the command
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -62,7 +62,7 @@ class GlobalOptions:
     def settings(
         self, pass_over: Callable[[HfcalError], None] | None = None, text: str | None = None
     ) -> Settings:
-        """All settings; see `hfcal.config.settings.load`."""
+        """All settings; see `hfcal.config.load.load`."""
         from hfcal.config.load import load
 
         settings = load(self.for_settings(), os.environ, pass_over=pass_over, text=text)

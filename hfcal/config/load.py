@@ -219,6 +219,3 @@ def _check_names(document: JsonObject) -> Iterator[str]:
         for name in table:
             if name != "wake":
                 yield f"unknown key agent.{agent_id}.{name}; did you mean wake?"
-
-
-_TABLES = ("wake", "agent")

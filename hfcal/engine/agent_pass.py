@@ -151,11 +151,17 @@ class AgentPass:
 
     # Inside a transaction. A change may only set what it works out again each time.
 
-    def _note_failure(self, state: State, fault: Fault) -> None:
+    def _note_asked(self, state: State) -> tuple[AgentState, Moment]:
+        """The lock could be used, and the backend was asked; returns whom it is about, and now."""
         moment = now()
         agent = state.agent(self.agent_id)
         agent.heartbeat = moment.wall
         self._tick.note(state)
+        self._tell(record_recovery(agent.troubles, self.agent_id, "lock", moment.wall))
+        return agent, moment
+
+    def _note_failure(self, state: State, fault: Fault) -> None:
+        agent, moment = self._note_asked(state)
         state.faults[fault.kind] = state.faults.get(fault.kind, 0) + 1
         agent.error, agent.error_kind = fault.message, fault.kind
         self.report.action, self.report.error = Action.ERROR, fault
@@ -172,11 +178,8 @@ class AgentPass:
         self._tell_fault(agent, "lock", fault, now())
 
     def _reconcile(self, state: State) -> None:
-        moment = now()
-        agent = state.agent(self.agent_id)
-        self._tell(record_recovery(agent.troubles, self.agent_id, "lock", moment.wall))
-        agent.heartbeat = agent.good_heartbeat = moment.wall
-        self._tick.note(state)
+        agent, moment = self._note_asked(state)
+        agent.good_heartbeat = moment.wall
         agent.error = agent.error_kind = ""
         self._tell(record_recovery(agent.troubles, self.agent_id, "heartbeat", moment.wall))
         if not agent.queue:  # a command may have delivered what a tick could not

@@ -91,6 +91,17 @@ def test_an_agents_word_is_accepted_though_its_lock_is_unusable(
     assert backend.slot(4)["status"] == "finished"
 
 
+def test_a_lock_recovers_whatever_the_heartbeat_comes_to(host: Host, backend: Backend) -> None:
+    """Its end is said when it ends, also while the backend is away."""
+    lock = lock_of(host, "developer")
+    lock.unlink()
+    _link(lock)
+    assert host.tick().code == 1
+    lock.unlink()
+    backend.away()
+    assert "developer: lock recovered" in host.tick().stderr
+
+
 def test_an_agent_that_is_not_configured_any_more_is_told_of_as_well(
     host: Host, backend: Backend
 ) -> None:
